@@ -1,0 +1,33 @@
+"""Packaging. Beam workers and container images install the project with this file."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOMS = ["pipelines", "components", "trainers", "data_validation", "serving"]
+
+setup(
+    name="hexaface",
+    version="0.1.0",
+    description="Six facial applications as TFX pipelines: train, validate, track, serve.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
+    package_data={"pipelines": ["profiles/*.yaml"], "data_validation": ["schemas/*.pbtxt"]},
+    # Versions are the lock's business (requirements/); these are the direct needs.
+    install_requires=[
+        "apache-beam[gcp]",
+        "matplotlib",
+        "mlflow",
+        "pillow",
+        "pydantic>=2",
+        "pyyaml",
+        "rich",
+        "tensorflow-serving-api",
+        "tf-keras",
+        "tfx",
+        "typer",
+    ],
+    entry_points={"console_scripts": ["hexaface=pipelines.cli:main"]},
+)
