@@ -1,0 +1,1 @@
+"""Model serving: starts without TFX or Beam."""

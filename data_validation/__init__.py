@@ -1,0 +1,1 @@
+"""Curated schemas, image-quality features and the errors of bad input."""
