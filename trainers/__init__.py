@@ -1,6 +1,3 @@
 """Models: preprocessing, networks, losses, training and export. TensorFlow only."""
 
-import os
-
-# TFX 1.16 works with Keras 2 only; TensorFlow reads this when it is first imported.
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+from data_validation import environment  # noqa: F401 - settings that come before all other imports

@@ -1,0 +1,42 @@
+"""Which earlier model a new one is compared with."""
+
+from typing import Any
+
+from components.compat import tfx
+
+
+class LatestOtherBlessedModelStrategy(tfx.dsl.experimental.ResolverStrategy):
+    """Resolves the latest blessed model that is not the candidate.
+
+    TFX's own LatestBlessedModelStrategy would find the candidate itself once it is blessed, so that a second
+    run with nothing changed would compare a model with itself, and nothing after it would come from cache.
+    """
+
+    def resolve_artifacts(
+        self, store: Any, input_dict: dict[str, list[tfx.dsl.Artifact]]
+    ) -> dict[str, list[tfx.dsl.Artifact]]:
+        """Chooses among the models of this pipeline.
+
+        Args:
+            store: Not used; ML Metadata.
+            input_dict: `model` and `model_blessing`, all of the pipeline, and `candidate`, this run's model.
+
+        Returns:
+            The same keys; `model` and `model_blessing` hold one artifact, or none where there is no such model.
+        """
+        del store
+        candidates = {artifact.id for artifact in input_dict["candidate"]}
+        blessings = {
+            blessing.get_int_custom_property("current_model_id"): blessing
+            for blessing in sorted(input_dict["model_blessing"], key=lambda blessing: blessing.id)
+            if blessing.get_int_custom_property("blessed") == 1
+        }
+        models = [
+            model for model in input_dict["model"] if model.id in blessings and model.id not in candidates
+        ]
+        latest = max(models, key=lambda model: model.id, default=None)
+        return {
+            "candidate": input_dict["candidate"],
+            "model": [latest] if latest else [],
+            "model_blessing": [blessings[latest.id]] if latest else [],
+        }

@@ -1,0 +1,70 @@
+"""The last node: sends what a run measured to MLflow."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+from components.anomaly_gate import describe_anomalies
+from components.artifacts import EvaluationReport
+from components.compat import tfx
+from components.tracking import Submission, submit
+
+logger = logging.getLogger("hexaface.tracker")
+
+_Input = tfx.dsl.components.InputArtifact
+_standard = tfx.types.standard_artifacts
+
+
+@tfx.dsl.components.component
+def MLflowTracker(
+    report: _Input[EvaluationReport],
+    examples: _Input[_standard.Examples],
+    anomalies: _Input[_standard.ExampleAnomalies],
+    model_run: _Input[_standard.ModelRun],
+    model_blessing: _Input[_standard.ModelBlessing],
+    pushed_model: _Input[_standard.PushedModel],
+    experiment: tfx.dsl.components.Parameter[str],
+    tracking_uri: tfx.dsl.components.Parameter[str],
+    settings: tfx.dsl.components.Parameter[str],
+    outbox: tfx.dsl.components.Parameter[str],
+    code_fingerprint: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Fills the run's MLflow run. A dead tracking server does not fail the pipeline.
+
+    What could not be sent is kept in the outbox, is reported at the end of the run and can be sent by
+    `hexaface track`.
+
+    Args:
+        report: Tables, figures and metrics.
+        examples: For the accounts of what was read and rejected.
+        anomalies: What ExampleValidator found.
+        model_run: For the learning curves.
+        model_blessing: The Evaluator's verdict.
+        pushed_model: Where the model was pushed to.
+        experiment: MLflow experiment and registered model, the task's name.
+        tracking_uri: MLflow's store or server.
+        settings: JSON of all settings.
+        outbox: Folder for what could not be sent.
+        code_fingerprint: Only for the cache.
+    """
+    del code_fingerprint
+    pipeline_run_id = os.environ["HEXAFACE_PIPELINE_RUN_ID"]
+    submission = Submission(
+        tracking_uri=tracking_uri,
+        experiment=experiment,
+        pipeline_run_id=pipeline_run_id,
+        settings=json.loads(settings),
+        report=report.uri,
+        examples=examples.uri,
+        model_run=model_run.uri,
+        anomalies=describe_anomalies(anomalies),
+        blessed=model_blessing.get_int_custom_property("blessed") == 1,
+        pushed_to=pushed_model.get_string_custom_property("pushed_destination"),
+    )
+    try:
+        submit(submission)
+    except Exception as error:  # any failure of the server or its client
+        file = Path(outbox) / f"{pipeline_run_id}.json"
+        submission.save(file)
+        logger.warning("MLflow does not answer, kept for `hexaface track`: %s", str(error).splitlines()[0])

@@ -1,0 +1,72 @@
+"""What every reader yields, whatever the format of its data set."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+SPLITS = ("train", "eval", "test")
+
+
+class RecordRejected(Exception):
+    """A record that cannot be read. It counts against `data.max_rejected_fraction`."""
+
+
+class RecordDropped(Exception):
+    """A readable record that a cleaning rule leaves out. Counted by reason, free of the rejected budget."""
+
+
+@dataclass(frozen=True)
+class FaceRecord:
+    """One labelled image.
+
+    Attributes:
+        filename: Where the record comes from, relative to the data set: `train/happy/7.jpg`, `fer2013.csv:12`.
+        image: The encoded image.
+        split: `train`, `eval` or `test`.
+        source: Name of the data set.
+        labels: The task's labels and attributes by feature name.
+    """
+
+    filename: str
+    image: bytes
+    split: str
+    source: str
+    labels: Mapping[str, str | int | float]
+
+
+class Reader(Protocol):
+    """A data set in its own published format."""
+
+    source: str
+
+    def items(self) -> Iterator[Any]:
+        """Lists the data set's records cheaply, in a stable order; each item can be pickled."""
+
+    def name(self, item: Any) -> str:
+        """Returns the file (and line) of an item, for messages."""
+
+    def load(self, item: Any) -> FaceRecord:
+        """Reads one item.
+
+        Raises:
+            RecordRejected: The item cannot be read.
+            RecordDropped: A cleaning rule leaves the item out.
+        """
+
+
+def hash_split(identity: str, eval_percent: int = 10, test_percent: int = 10) -> str:
+    """Assigns an identity to a split, always the same one, so that no person is on both sides.
+
+    Args:
+        identity: Name of the person (never of the image).
+        eval_percent: Share of identities for selection, percent.
+        test_percent: Share of identities for the final figures, percent.
+
+    Returns:
+        `train`, `eval` or `test`.
+    """
+    bucket = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") % 100
+    if bucket < test_percent:
+        return "test"
+    return "eval" if bucket < test_percent + eval_percent else "train"

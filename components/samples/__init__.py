@@ -1,0 +1,1 @@
+"""Drawn sample faces, written in the formats of the real data sets."""

@@ -1,0 +1,190 @@
+"""One MLflow run a pipeline run: opening, filling and closing it.
+
+Every call may meet a dead server; callers decide what that means, nothing here hides it.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Metric, Param, RunStatus, RunTag
+
+from trainers.history import HISTORY_FILE, read_history
+from trainers.live_metrics import log_history
+
+PIPELINE_RUN_TAG = "hexaface.pipeline_run_id"
+# MLflow refuses longer values.
+_MAX_PARAM, _MAX_TAG = 6000, 5000
+
+
+@dataclass(frozen=True)
+class Submission:
+    """All that the tracker sends, as plain values, so that it can be kept and sent later.
+
+    Attributes:
+        tracking_uri: MLflow's store or server.
+        experiment: Name of the experiment and of the registered model.
+        pipeline_run_id: The pipeline run.
+        settings: All settings.
+        report: Folder of the EvaluationReport.
+        examples: Folder of the examples.
+        model_run: Folder of the training's history.
+        anomalies: What ExampleValidator found, as lines.
+        blessed: Whether the model was blessed.
+        pushed_to: Folder of the pushed model; empty where it was not pushed.
+    """
+
+    tracking_uri: str
+    experiment: str
+    pipeline_run_id: str
+    settings: Mapping[str, Any]
+    report: str
+    examples: str
+    model_run: str
+    anomalies: list[str]
+    blessed: bool
+    pushed_to: str
+
+    def save(self, file: Path) -> None:
+        """Keeps the submission for a later `hexaface track`."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, file: Path) -> "Submission":
+        """Reads a submission that was kept."""
+        return cls(**json.loads(file.read_text(encoding="utf-8")))
+
+
+def open_run(tracking_uri: str, experiment: str, pipeline_run_id: str) -> str:
+    """Finds or makes the MLflow run of a pipeline run.
+
+    Args:
+        tracking_uri: MLflow's store or server.
+        experiment: Name of the experiment; made where missing.
+        pipeline_run_id: The pipeline run.
+
+    Returns:
+        The MLflow run's id.
+
+    Raises:
+        mlflow.exceptions.MlflowException: The server refuses or does not answer.
+    """
+    mlflow.set_tracking_uri(tracking_uri)
+    client = mlflow.MlflowClient()
+    found = client.get_experiment_by_name(experiment)
+    experiment_id = found.experiment_id if found else client.create_experiment(experiment)
+    runs = client.search_runs(
+        [experiment_id], f"tags.`{PIPELINE_RUN_TAG}` = '{pipeline_run_id}'", max_results=1
+    )
+    if runs:
+        return runs[0].info.run_id
+    tags = {PIPELINE_RUN_TAG: pipeline_run_id}
+    return client.create_run(experiment_id, tags=tags, run_name=pipeline_run_id).info.run_id
+
+
+def close_run(
+    tracking_uri: str, run_id: str, node_seconds: Mapping[str, float], gpus: int, error: str
+) -> None:
+    """Ends a run with the duration and cost of its nodes.
+
+    Args:
+        tracking_uri: MLflow's store or server.
+        run_id: MLflow run.
+        node_seconds: Seconds of each node that ran.
+        gpus: GPUs that the Trainer had; its seconds times this are the GPU seconds.
+        error: One line; empty for a run that went well.
+
+    Raises:
+        mlflow.exceptions.MlflowException: The server refuses or does not answer.
+    """
+    client = mlflow.MlflowClient(tracking_uri)
+    costs = {f"node_seconds/{node}": seconds for node, seconds in node_seconds.items()}
+    costs["cost/node_seconds"] = sum(node_seconds.values())
+    costs["cost/gpu_seconds"] = gpus * node_seconds.get("Trainer", 0.0)
+    client.log_batch(run_id, metrics=[Metric(key, value, _now(), 0) for key, value in costs.items()])
+    if error:
+        client.set_tag(run_id, "hexaface.error", error[:_MAX_TAG])
+    status = RunStatus.FAILED if error else RunStatus.FINISHED
+    client.set_terminated(run_id, RunStatus.to_string(status))
+
+
+def submit(submission: Submission) -> str:
+    """Fills the MLflow run of a pipeline run; registers the model where it was pushed.
+
+    Sending the same submission twice leaves one run with the same contents.
+
+    Args:
+        submission: What to send.
+
+    Returns:
+        The MLflow run's id.
+
+    Raises:
+        mlflow.exceptions.MlflowException: The server refuses or does not answer.
+    """
+    run_id = open_run(submission.tracking_uri, submission.experiment, submission.pipeline_run_id)
+    client = mlflow.MlflowClient()
+    report, examples = Path(submission.report), Path(submission.examples)
+    metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
+    client.log_batch(
+        run_id,
+        metrics=[Metric(key, value, _now(), 0) for key, value in _flat_metrics(metrics).items()],
+        params=[Param(key, str(value)[:_MAX_PARAM]) for key, value in _flatten(submission.settings).items()],
+        tags=[
+            RunTag("hexaface.data_fingerprint", metrics["content_fingerprint"]),
+            RunTag("hexaface.data_span", str(metrics["span"])),
+            RunTag("hexaface.blessed", str(submission.blessed).lower()),
+            RunTag("hexaface.pushed_to", submission.pushed_to),
+        ],
+    )
+    if not client.get_metric_history(run_id, "curve/loss"):
+        log_history(run_id, read_history(Path(submission.model_run) / HISTORY_FILE))
+    client.log_artifacts(run_id, str(report), "report")
+    for name in ("ingestion.json", "rejected.jsonl"):
+        client.log_artifact(run_id, str(examples / name), "data")
+    client.log_text(run_id, "\n".join(submission.anomalies) or "none", "data/anomalies.txt")
+    if submission.pushed_to:
+        _register(client, submission, run_id)
+    return run_id
+
+
+def _register(client: mlflow.MlflowClient, submission: Submission, run_id: str) -> None:
+    """Registers the pushed folder (a link, not the bytes) and makes it the champion."""
+    name = submission.experiment
+    versions = client.search_model_versions(f"name = '{name}'")
+    known = next((version for version in versions if version.source == submission.pushed_to), None)
+    if known is None:
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        known = client.create_model_version(name, source=submission.pushed_to, run_id=run_id)
+    client.set_registered_model_alias(name, "champion", known.version)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    flat = {}
+    for name, values in metrics["slices"].items():
+        # MLflow allows no '=' or ',' in a metric's name.
+        where = name.replace(", ", "/").replace("=", "_")
+        flat |= {f"evaluation/{where}/{key}": float(value) for key, value in values.items()}
+    for key in ("epochs", "training_seconds", "records", "rejected", "dropped"):
+        flat[key] = float(metrics[key])
+    return flat
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,20 @@
+"""What must be set before TensorFlow or a Google library is first imported. Every room imports this first."""
+
+import os
+import warnings
+
+# Issue: TFX 1.16 works with Keras 2 only, TensorFlow 2.16 brings Keras 3.
+# Solution: TensorFlow reads this when it is first imported, and takes tf_keras.
+# Can go: when TFX works with Keras 3.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+# Issue: TensorFlow and gRPC print notices of their own working to stderr, over the progress table.
+# Solution: errors only. Setting the variables to 0 and INFO brings all of it back.
+# Can go: when they log through Python's logging.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+# Issue: the Google client libraries warn about Python's and gRPC's age, some twenty lines an import.
+# Solution: hide just these; nothing here calls them.
+# Can go: with the TFX 1.16 stack.
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\..*")

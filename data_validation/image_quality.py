@@ -1,0 +1,79 @@
+"""Scalar features that describe an image, for statistics and validation.
+
+Statistics over encoded image bytes say nothing; these few numbers show a camera that went dark, a resize
+that blurred or an export that changed its compression.
+"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+# Above this, decoding could exhaust a worker: 64 megapixels is more than any camera's face picture needs.
+MAX_PIXELS = 64_000_000
+
+
+class UnreadableImageError(ValueError):
+    """Bytes that do not decode to an image of an accepted size."""
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """What the validation sees of an image.
+
+    Attributes:
+        height: Rows of the decoded image, pixels.
+        width: Columns of the decoded image, pixels.
+        brightness: Mean of the luma, 0 (black) to 1 (white).
+        contrast: Standard deviation of the luma, 0 (flat) to 0.5.
+        sharpness: Variance of the luma's Laplacian, 0 upwards; the usual focus measure
+            (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000).
+        byte_size: Length of the encoded image, bytes.
+    """
+
+    height: int
+    width: int
+    brightness: float
+    contrast: float
+    sharpness: float
+    byte_size: int
+
+
+def measure(encoded: bytes) -> ImageQuality:
+    """Decodes an image fully and measures it.
+
+    Args:
+        encoded: A JPEG, PNG or other file that Pillow reads.
+
+    Returns:
+        The measures of the image's luma.
+
+    Raises:
+        UnreadableImageError: The bytes are no image, are truncated, or hold more than MAX_PIXELS.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableImageError(
+                    f"image of {image.width}x{image.height} exceeds {MAX_PIXELS} pixels"
+                )
+            luma = np.asarray(image.convert("L"), dtype=np.float32) / 255.0
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UnreadableImageError(f"image cannot be decoded: {error}") from error
+    return ImageQuality(
+        height=luma.shape[0],
+        width=luma.shape[1],
+        brightness=float(luma.mean()),
+        contrast=float(luma.std()),
+        sharpness=_laplacian_variance(luma),
+        byte_size=len(encoded),
+    )
+
+
+def _laplacian_variance(luma: np.ndarray) -> float:
+    if min(luma.shape) < 3:
+        return 0.0
+    centre = luma[1:-1, 1:-1]
+    laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4.0 * centre
+    return float(laplacian.var())

@@ -1,0 +1,227 @@
+"""The `hexaface` command: parses, calls, prints.
+
+Heavy modules are imported by the commands that need them, so that `hexaface --help` answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from data_validation.errors import InputError
+
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_NOT_BLESSED = 1, 2, 3
+
+app = typer.Typer(
+    name="hexaface",
+    help="Six facial applications as TFX pipelines: train, validate, track, serve.",
+    epilog="Exit codes: 0 done, 1 a node failed, 2 bad input, 3 the model was not blessed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Sample data, and a look at data.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+console = Console()
+errors = Console(stderr=True)
+
+WorkspaceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace", help="Where runs leave their things. [default: $HEXAFACE_HOME or ./hexaface_runs]"
+    ),
+]
+
+
+@app.command()
+def run(
+    task: Annotated[str, typer.Argument(help="The task: emotion.")],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data", help="A data folder; give it again to combine data sets. [default: drawn sample data]"
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="demo, cpu, paper, or a YAML file.")] = "demo",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. train.epochs=3."),
+    ] = None,
+    from_node: Annotated[
+        str, typer.Option("--from", metavar="NODE", help="Run this node and all that depend on it anew.")
+    ] = "",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every node anew.")] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Run a task's pipeline: read, validate, train, evaluate, push, track.
+
+    A run that was interrupted goes on where it was when it is started again.
+    """
+    from pipelines import progress, settings
+    from pipelines.local import RunRequest
+    from pipelines.tasks import get_task
+
+    chosen = get_task(task)
+    place = settings.Workspace.at(workspace)
+    values = settings.load(profile, chosen.name, overrides or [])
+    sources = tuple(data) if data else (_sample(chosen.name, place),)
+    record = _run(RunRequest(chosen, values, place, sources, from_node, not no_cache))
+    console.print(progress.summary([record]))
+    raise typer.Exit(_exit_code([record]))
+
+
+@app.command()
+def demo(workspace: WorkspaceOption = None) -> None:
+    """Run every pipeline on drawn sample data, in minutes."""
+    from pipelines import progress, settings
+    from pipelines.local import RunRequest
+    from pipelines.tasks import TASKS
+
+    place = settings.Workspace.at(workspace)
+    records = []
+    for task in TASKS.values():
+        values = settings.load("demo", task.name)
+        records.append(_run(RunRequest(task, values, place, (_sample(task.name, place),))))
+    console.print(progress.summary(records))
+    console.print(
+        "Next: [bold]make dashboard[/] opens MLflow on these runs; "
+        "[bold]hexaface run emotion --profile cpu --data DIR[/] trains on FER-2013; "
+        f"[bold]{records[0].report}/report.html[/] has the tables and figures.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    raise typer.Exit(_exit_code(records))
+
+
+@app.command()
+def dashboard(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000, workspace: WorkspaceOption = None
+) -> None:
+    """Open MLflow's pages on the runs of this workspace, until Ctrl-C."""
+    import subprocess
+
+    from pipelines.settings import Workspace
+
+    uri = Workspace.at(workspace).tracking_uri
+    console.print(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
+    try:
+        raise typer.Exit(subprocess.run(command, check=False).returncode)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+@app.command()
+def track(workspace: WorkspaceOption = None) -> None:
+    """Send to MLflow what could not be sent while its server was down."""
+    from pipelines.settings import Workspace
+
+    waiting = sorted(Workspace.at(workspace).outbox.glob("*.json"))
+    if not waiting:
+        console.print("nothing is waiting to be sent")
+        return
+    from components.tracking import Submission, submit
+
+    for file in waiting:
+        try:
+            run_id = submit(Submission.load(file))
+        except Exception as error:
+            errors.print(f"{file.name}: MLflow does not answer: {str(error).splitlines()[0]}", style="red")
+            raise typer.Exit(EXIT_FAILED) from error
+        file.unlink()
+        console.print(f"{file.stem}: sent as MLflow run {run_id}", highlight=False)
+
+
+@app.command()
+def doctor(workspace: WorkspaceOption = None) -> None:
+    """Check this machine, the installation and the workspace."""
+    from pipelines import doctor as checks
+
+    results = list(checks.examine(workspace))
+    console.print(checks.table(results))
+    raise typer.Exit(0 if all(result.passed for result in results) else EXIT_FAILED)
+
+
+@data_app.command("sample")
+def sample(
+    task: Annotated[str, typer.Argument(help="The task: emotion.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write. [default: the workspace's samples]"),
+    ] = None,
+    count: Annotated[int | None, typer.Option(help="How many images.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same faces.")] = 1,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Draw sample faces and write them in the real data sets' own formats."""
+    from pipelines.samples import draw_sample
+    from pipelines.settings import Workspace
+    from pipelines.tasks import get_task
+
+    chosen = get_task(task)
+    folder = out or Workspace.at(workspace).sample(chosen.name)
+    draw_sample(chosen, folder, count or chosen.sample_images, seed, console)
+    console.print(f"sample data for {chosen.name} in {folder}", highlight=False, soft_wrap=True)
+
+
+@data_app.command("describe")
+def describe(
+    folder: Annotated[Path, typer.Argument(help="A data folder.")],
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="Also draw some images of each label into this PNG."),
+    ] = None,
+) -> None:
+    """Tell what a data folder holds: format, splits, labels, what cannot be read."""
+    from pipelines.describe import describe_folder
+
+    describe_folder(folder, sheet, console)
+
+
+def _sample(task: str, workspace: "Workspace") -> Path:  # noqa: F821 - imported by callers
+    """Returns the workspace's sample data of a task, drawn where missing."""
+    from pipelines.samples import draw_sample
+    from pipelines.tasks import get_task
+
+    folder = workspace.sample(task)
+    if not folder.exists():
+        chosen = get_task(task)
+        draw_sample(chosen, folder, chosen.sample_images, seed=1, console=console)
+    return folder
+
+
+def _run(request: "RunRequest") -> "RunRecord":  # noqa: F821
+    """Runs a pipeline with its progress on screen."""
+    from pipelines import local, progress
+
+    title = f"{request.task.title} ({request.task.name})"
+    with progress.show_run(console, title, request.workspace.root) as on_change:
+        record = local.run(request, on_change)
+    if record.status == "failed":
+        log = request.workspace.runs(request.task.name) / f"{record.run_id}.log"
+        errors.print(f"{record.error} (log: {log})", style="red", highlight=False, soft_wrap=True)
+        raise typer.Exit(EXIT_FAILED)
+    console.print(progress.verdict_table(record))
+    if any(request.workspace.outbox.glob("*.json")):
+        console.print("MLflow did not answer; `hexaface track` sends what is waiting.", style="yellow")
+    return record
+
+
+def _exit_code(records: "list[RunRecord]") -> int:  # noqa: F821
+    return 0 if all(record.blessed for record in records) else EXIT_NOT_BLESSED
+
+
+def main() -> None:
+    """Runs the command; bad input ends with one line and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        errors.print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        sys.exit(EXIT_BAD_INPUT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The one DAG that all face tasks share."""
+
+import json
+from pathlib import Path
+
+import tensorflow_data_validation as tfdv
+
+import data_validation
+from components.anomaly_gate import AnomalyGate
+from components.blessed_model import LatestOtherBlessedModelStrategy
+from components.compat import tfx
+from components.evaluation import classifier_config
+from components.evaluation_report import EvaluationReport
+from components.face_example_gen import FaceExampleGen
+from components.mlflow_tracker import MLflowTracker
+from components.readers.catalog import ReaderOptions
+from pipelines.code_fingerprint import code_fingerprint
+from pipelines.settings import Settings, Workspace
+from pipelines.tasks import FaceTask
+
+# Nodes that talk to file systems or servers that may be down for a moment, and the Trainer, which goes on
+# from its backup.
+RETRYABLE = frozenset({"FaceExampleGen", "Trainer", "Pusher", "MLflowTracker"})
+
+
+def build_pipeline(
+    task: FaceTask, settings: Settings, workspace: Workspace, sources: list[Path]
+) -> tfx.dsl.Pipeline:
+    """Builds the pipeline of a task.
+
+    Args:
+        task: The task.
+        settings: All settings.
+        workspace: Where artifacts, models and metrics go.
+        sources: Data folders.
+
+    Returns:
+        The pipeline; nothing has run yet.
+    """
+    standard = tfx.types.standard_artifacts
+    thresholds = {
+        "min_accuracy": settings.evaluation.min_accuracy,
+        "max_accuracy_drop": settings.evaluation.max_accuracy_drop,
+    }
+
+    # Reads the published format; counts and splits.
+    example_gen = FaceExampleGen(
+        sources=[str(source.resolve()) for source in sources],
+        options=ReaderOptions(drop_test_duplicates=settings.data.drop_test_duplicates),
+        spans=settings.data.spans,
+        max_rejected_fraction=settings.data.max_rejected_fraction,
+        code_fingerprint=code_fingerprint("components", "data_validation"),
+    )
+    examples = example_gen.outputs["examples"]
+
+    # The schema is curated, not inferred: data that drifts must not redefine what is right.
+    schema_gen = tfx.components.ImportSchemaGen(
+        schema_file=str(Path(data_validation.__file__).parent / "schemas" / task.schema)
+    )
+    schema = schema_gen.outputs["schema"]
+
+    # With the schema it treats image bytes as bytes and computes real statistics of the scalar features.
+    statistics_gen = tfx.components.StatisticsGen(
+        examples=examples,
+        schema=schema,
+        stats_options=tfdv.StatsOptions(infer_type_from_schema=True, num_top_values=20),
+    )
+    validator = tfx.components.ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema
+    )
+
+    # ExampleValidator only reports; this stops.
+    gate = AnomalyGate(anomalies=validator.outputs["anomalies"])
+
+    # Not materialised: decoded pixels are many times the size of the files. The Trainer applies the graph.
+    transform = tfx.components.Transform(
+        examples=examples,
+        schema=schema,
+        preprocessing_fn=f"{task.module}.preprocessing_fn",
+        materialize=False,
+        disable_statistics=True,
+        custom_config={"code_fingerprint": code_fingerprint("trainers", "data_validation")},
+    )
+    transform.add_upstream_node(gate)
+
+    nodes = [example_gen, schema_gen, statistics_gen, validator, gate, transform]
+
+    # Only with warm start: its output changes with every blessed model, and the Trainer with it.
+    base_model = None
+    if settings.train.warm_start:
+        base_resolver = tfx.dsl.Resolver(
+            strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+            model=tfx.dsl.Channel(type=standard.Model),
+            model_blessing=tfx.dsl.Channel(type=standard.ModelBlessing),
+        ).with_id("BaseModelResolver")
+        base_model = base_resolver.outputs["model"]
+        nodes.append(base_resolver)
+
+    trainer = tfx.components.Trainer(
+        run_fn=f"{task.module}.run_fn",
+        examples=examples,
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema,
+        base_model=base_model,
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["eval"]),
+        custom_config={
+            "model": settings.as_dict()["model"],
+            "train": settings.as_dict()["train"],
+            "backups": str(workspace.pipeline(task.name) / "backups"),
+            "code_fingerprint": code_fingerprint("trainers", "data_validation"),
+        },
+    )
+
+    # The baseline of the comparison.
+    blessed_resolver = tfx.dsl.Resolver(
+        strategy_class=LatestOtherBlessedModelStrategy,
+        candidate=trainer.outputs["model"],
+        model=tfx.dsl.Channel(type=standard.Model),
+        model_blessing=tfx.dsl.Channel(type=standard.ModelBlessing),
+    ).with_id("LatestBlessedResolver")
+
+    evaluator = tfx.components.Evaluator(
+        examples=examples,
+        model=trainer.outputs["model"],
+        baseline_model=blessed_resolver.outputs["model"],
+        schema=schema,
+        example_splits=["eval", "test"],
+        eval_config=classifier_config(task.label, task.slices, **thresholds),
+    )
+
+    report = EvaluationReport(
+        evaluation=evaluator.outputs["evaluation"],
+        examples=examples,
+        model_run=trainer.outputs["model_run"],
+        title=task.title,
+        label=task.label,
+        classes=json.dumps(task.classes),
+        thresholds=json.dumps(thresholds),
+        code_fingerprint=code_fingerprint("components"),
+    )
+
+    pusher = tfx.components.Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(workspace.serving / task.name))
+        ),
+    )
+
+    tracker = MLflowTracker(
+        report=report.outputs["report"],
+        examples=examples,
+        anomalies=validator.outputs["anomalies"],
+        model_run=trainer.outputs["model_run"],
+        model_blessing=evaluator.outputs["blessing"],
+        pushed_model=pusher.outputs["pushed_model"],
+        experiment=task.name,
+        tracking_uri=workspace.tracking_uri,
+        settings=json.dumps(settings.as_dict(), sort_keys=True),
+        outbox=str(workspace.outbox),
+        code_fingerprint=code_fingerprint("components"),
+    )
+
+    return tfx.dsl.Pipeline(
+        pipeline_name=task.name,
+        pipeline_root=str(workspace.pipeline(task.name)),
+        components=[*nodes, trainer, blessed_resolver, evaluator, report, pusher, tracker],
+        enable_cache=True,
+        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+            str(workspace.metadata)
+        ),
+        beam_pipeline_args=list(settings.run.beam_args),
+    )

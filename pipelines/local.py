@@ -1,0 +1,256 @@
+"""Runs a pipeline's nodes here, one after another, with retries, resume and a record of the run."""
+
+import datetime
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from data_validation.errors import InputError
+from pipelines.runs import NodeRecord, RunRecord, latest, run_key, unchanged
+from pipelines.settings import Settings, Workspace
+from pipelines.tasks import FaceTask
+
+logger = logging.getLogger("hexaface.run")
+
+T = TypeVar("T")
+
+# Called with the state of a node whenever it changes: `waiting`, `running`, `retrying`, `ran`, `cached`, `failed`.
+OnChange = Callable[[NodeRecord], None]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to run.
+
+    Attributes:
+        task: The task.
+        settings: All settings.
+        workspace: Where everything goes.
+        sources: Data folders.
+        from_node: Run this node and all that depend on it anew; empty for none.
+        use_cache: Take unchanged nodes from cache.
+    """
+
+    task: FaceTask
+    settings: Settings
+    workspace: Workspace
+    sources: tuple[Path, ...]
+    from_node: str = ""
+    use_cache: bool = True
+
+
+def run(request: RunRequest, on_change: OnChange) -> RunRecord:
+    """Runs a pipeline to its end.
+
+    Args:
+        request: What to run.
+        on_change: Told of every change of a node's state.
+
+    Returns:
+        The record of the run, also kept in the workspace. A failed run has a record too: look at `status`.
+
+    Raises:
+        InputError: The request itself cannot be run: no such node, no data.
+    """
+    start = time.monotonic()
+    workspace, task = request.workspace, request.task
+    key = run_key(request.settings, workspace, request.sources)
+    previous = latest(workspace, task.name)
+    if request.use_cache and not request.from_node and previous and unchanged(previous, key, workspace):
+        nodes = tuple(replace(node, state="cached", seconds=0.0) for node in previous.nodes)
+        for node in nodes:
+            on_change(node)
+        return replace(previous, nodes=nodes, seconds=time.monotonic() - start)
+    run_id = f"{task.name}-{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%S-%f}"
+    with _log_file(workspace.runs(task.name) / f"{run_id}.log"), _tracking(request, run_id) as tracked:
+        nodes, error = _run_nodes(request, run_id, on_change)
+        record = _record(request, run_id, key, nodes, error, time.monotonic() - start)
+        record = replace(record, mlflow_run_id=tracked.close(nodes, record.error))
+    record.save(workspace)
+    if isinstance(error, InputError):
+        raise error
+    return record
+
+
+def _run_nodes(
+    request: RunRequest, run_id: str, on_change: OnChange
+) -> tuple[tuple[NodeRecord, ...], Exception | None]:
+    """Runs all nodes; returns what they did and the error of the one that failed."""
+    # Imported here: a request that cannot run should not wait for TensorFlow.
+    from pipelines import node as nodes
+    from pipelines.face_pipeline import RETRYABLE, build_pipeline
+
+    pipeline = build_pipeline(request.task, request.settings, request.workspace, list(request.sources))
+    representation = nodes.compile_pipeline(pipeline, run_id)
+    names = nodes.node_ids(representation)
+    anew = _anew(request, names, lambda name: nodes.downstream(representation, name))
+    for name in names:
+        on_change(NodeRecord(name, "waiting", 0.0))
+    done: list[NodeRecord] = []
+    for name in names:
+        retries = request.settings.run.retries if name in RETRYABLE else 0
+        start = time.monotonic()
+        on_change(NodeRecord(name, "running", 0.0))
+        try:
+            outcome = _with_retries(
+                lambda name=name: nodes.run_node(representation, name, use_cache=name not in anew),
+                retries,
+                request.settings.run.backoff_seconds,
+                lambda name=name: on_change(NodeRecord(name, "retrying", 0.0)),
+            )
+        except Exception as error:
+            logger.exception("%s failed", name)
+            failed = NodeRecord(name, "failed", time.monotonic() - start)
+            on_change(failed)
+            return (*done, failed), error
+        state = "cached" if outcome.cached else "ran"
+        done.append(NodeRecord(name, state, outcome.seconds, outcome.outputs, outcome.properties))
+        on_change(done[-1])
+    return tuple(done), None
+
+
+def _anew(request: RunRequest, names: list[str], downstream: Callable[[str], set[str]]) -> set[str]:
+    """Returns the nodes that must not be taken from cache."""
+    if not request.use_cache:
+        return set(names)
+    if not request.from_node:
+        return set()
+    if request.from_node not in names:
+        raise InputError(f"--from {request.from_node}: expected one of {', '.join(names)}")
+    return downstream(request.from_node)
+
+
+def _with_retries(
+    action: Callable[[], T], retries: int, backoff_seconds: float, on_retry: Callable[[], None]
+) -> T:
+    for attempt in range(retries + 1):
+        try:
+            return action()
+        except InputError:
+            raise
+        except Exception:
+            if attempt == retries:
+                raise
+            logger.exception("trying again (%d of %d)", attempt + 1, retries)
+            on_retry()
+            time.sleep(backoff_seconds * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def _record(
+    request: RunRequest,
+    run_id: str,
+    key: str,
+    nodes: tuple[NodeRecord, ...],
+    error: Exception | None,
+    seconds: float,
+) -> RunRecord:
+    record = RunRecord(
+        task=request.task.name,
+        run_id=run_id,
+        key=key,
+        status="failed" if error else "finished",
+        seconds=seconds,
+        nodes=nodes,
+    )
+    if error:
+        where = f"{nodes[-1].node}: " if nodes else ""
+        return replace(record, error=where + one_line(error))
+    outputs = {node.node: node.outputs for node in nodes}
+    report = outputs["EvaluationReport"]["report"]
+    metrics = json.loads((Path(report) / "metrics.json").read_text(encoding="utf-8"))
+    blessed = (Path(outputs["Evaluator"]["blessing"]) / "BLESSED").exists()
+    return replace(
+        record,
+        selection=metrics["selection"],
+        test=metrics["test"],
+        verdicts=tuple(metrics["verdicts"]),
+        blessed=blessed,
+        pushed_to=next(
+            (
+                node.properties.get("pushed_model.pushed_destination", "")
+                for node in nodes
+                if node.node == "Pusher"
+            ),
+            "",
+        ),
+        report=report,
+    )
+
+
+def one_line(error: Exception) -> str:
+    """Returns an error as one line, its type before messages that do not speak for themselves."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text[:500]}"
+
+
+class _TrackedRun:
+    """The MLflow run of a pipeline run, or the absence of one."""
+
+    def __init__(self, tracking_uri: str, run_id: str, problem: str) -> None:
+        self._tracking_uri = tracking_uri
+        self._run_id = run_id
+        self._problem = problem
+
+    def close(self, nodes: tuple[NodeRecord, ...], error: str) -> str:
+        """Ends the MLflow run; returns its id, empty where there is none."""
+        if not self._run_id:
+            logger.warning("MLflow does not answer, this run is not tracked yet: %s", self._problem)
+            return ""
+        from components import tracking
+        from trainers.devices import gpu_count
+
+        ran = {node.node: node.seconds for node in nodes if node.state == "ran"}
+        try:
+            tracking.close_run(self._tracking_uri, self._run_id, ran, gpu_count(), error)
+        except Exception as problem:  # a dead server never fails a run
+            logger.warning("MLflow run %s was not closed: %s", self._run_id, one_line(problem))
+        return self._run_id
+
+
+@contextmanager
+def _tracking(request: RunRequest, run_id: str) -> Iterator[_TrackedRun]:
+    """Opens the MLflow run and names it to the nodes by MLflow's own environment variables."""
+    from components import tracking
+
+    uri = request.workspace.tracking_uri
+    try:
+        tracked = _TrackedRun(uri, tracking.open_run(uri, request.task.name, run_id), "")
+    except Exception as problem:  # a dead server never fails a run
+        tracked = _TrackedRun(uri, "", one_line(problem))
+    names = {
+        "HEXAFACE_PIPELINE_RUN_ID": run_id,
+        "MLFLOW_TRACKING_URI": uri,
+        "MLFLOW_RUN_ID": tracked._run_id,
+    }
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    try:
+        yield tracked
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _log_file(file: Path) -> Iterator[None]:
+    """Sends all log records to a file while the run lasts."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

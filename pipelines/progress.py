@@ -1,0 +1,173 @@
+"""What a person sees of a run: a table that fills while nodes run, and what came of it."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.local import OnChange
+from pipelines.runs import NodeRecord, RunRecord
+
+_STYLES = {"ran": "green", "cached": "cyan", "failed": "bold red", "retrying": "yellow", "waiting": "dim"}
+
+
+class _LastMessage(logging.Handler):
+    """Remembers the last line that a node logged for people."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text = record.getMessage()
+
+
+class RunTable:
+    """The nodes of a run: state, seconds, and what they produced or are doing."""
+
+    def __init__(self, title: str, workspace: Path) -> None:
+        """Makes an empty table.
+
+        Args:
+            title: Heading.
+            workspace: Locations are shown relative to it.
+        """
+        self._title = title
+        self._workspace = workspace
+        self._nodes: dict[str, NodeRecord] = {}
+        self._started: dict[str, float] = {}
+        self.message = _LastMessage()
+
+    def change(self, node: NodeRecord) -> None:
+        """Notes a node's new state."""
+        if node.state == "running":
+            self._started[node.node] = time.monotonic()
+            self.message.text = ""
+        self._nodes[node.node] = node
+
+    def __rich__(self) -> RenderableType:
+        if not self._nodes:
+            return Spinner("dots", f"{self._title}: loading TensorFlow and TFX")
+        table = Table(title=self._title, title_justify="left", box=None, pad_edge=False)
+        table.add_column("node", no_wrap=True)
+        table.add_column("state", no_wrap=True, min_width=8)
+        table.add_column("seconds", justify="right", no_wrap=True)
+        table.add_column("produced", overflow="fold")
+        for node in self._nodes.values():
+            table.add_row(node.node, self._state(node), self._seconds(node), self._produced(node))
+        return Group(table)
+
+    def _state(self, node: NodeRecord) -> RenderableType:
+        if node.state == "running":
+            return Spinner("dots", "running")
+        return Text(node.state, _STYLES[node.state])
+
+    def _seconds(self, node: NodeRecord) -> str:
+        if node.state in ("running", "retrying"):
+            return f"{time.monotonic() - self._started[node.node]:.0f}"
+        return "" if node.state == "waiting" else f"{node.seconds:.1f}"
+
+    def _produced(self, node: NodeRecord) -> str:
+        if node.state in ("running", "retrying"):
+            return self.message.text
+        return "\n".join(f"{name}: {self._short(uri)}" for name, uri in sorted(node.outputs.items()))
+
+    def _short(self, uri: str) -> str:
+        path = Path(uri)
+        return str(path.relative_to(self._workspace)) if path.is_relative_to(self._workspace) else uri
+
+
+@contextmanager
+def show_run(console: Console, title: str, workspace: Path) -> Iterator[OnChange]:
+    """Shows a run's table while it runs; where output is no terminal, a line a finished node and an epoch.
+
+    Args:
+        console: Where to show it.
+        title: Heading.
+        workspace: Locations are shown relative to it.
+
+    Yields:
+        What to tell of changes.
+    """
+    logger = logging.getLogger("hexaface")
+    logger.setLevel(logging.INFO)
+    table = RunTable(title, workspace)
+    if console.is_terminal:
+        logger.addHandler(table.message)
+        with Live(table, console=console, refresh_per_second=4):
+            yield table.change
+        logger.removeHandler(table.message)
+        return
+    handler = logging.StreamHandler(console.file)
+    handler.setFormatter(logging.Formatter("  %(message)s"))
+    logger.addHandler(handler)
+    console.print(title)
+
+    def print_line(node: NodeRecord) -> None:
+        if node.state in ("ran", "cached", "failed"):
+            console.print(f"  {node.node}: {node.state} ({node.seconds:.1f} s)", highlight=False)
+
+    yield print_line
+    logger.removeHandler(handler)
+
+
+def summary(records: Iterable[RunRecord]) -> Table:
+    """Returns a table of runs: metrics, blessing and where the model was pushed.
+
+    Args:
+        records: Runs.
+
+    Returns:
+        One row a run.
+    """
+    table = Table(title="What was trained", title_justify="left")
+    for heading in (
+        "task",
+        "selection accuracy",
+        "test accuracy",
+        "test macro F1",
+        "blessed",
+        "seconds",
+        "pushed to",
+    ):
+        table.add_column(heading, justify="left" if heading in ("task", "pushed to") else "right")
+    for record in records:
+        table.add_row(
+            record.task,
+            *(
+                f"{values[key]:.3f}" if key in values else ""
+                for values, key in (
+                    (record.selection, "accuracy"),
+                    (record.test, "accuracy"),
+                    (record.test, "macro_f1"),
+                )
+            ),
+            Text("yes", "green") if record.blessed else Text("no", "red"),
+            f"{record.seconds:.0f}",
+            record.pushed_to or "-",
+        )
+    return table
+
+
+def verdict_table(record: RunRecord) -> Table:
+    """Returns the thresholds of a run's blessing with the values found and the verdicts."""
+    table = Table(title="Blessing", title_justify="left", box=None, pad_edge=False)
+    for heading in ("metric", "judged on", "demanded", "found", "verdict"):
+        table.add_column(heading)
+    for verdict in record.verdicts:
+        value = verdict["value"]
+        table.add_row(
+            verdict["metric"],
+            verdict["slice"],
+            verdict["rule"],
+            "no earlier blessed model" if value is None else f"{value:.4f}",
+            Text("passed", "green") if verdict["passed"] else Text("failed", "red"),
+        )
+    return table

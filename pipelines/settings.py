@@ -1,0 +1,317 @@
+"""Settings: frozen dataclasses, filled from a profile and `--set` overrides, checked on load."""
+
+import dataclasses
+import difflib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from data_validation.errors import InputError
+
+PROFILES = Path(__file__).with_name("profiles")
+# Profiles hold one section a task and one for all.
+_SHARED = "all"
+
+_CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class DataSettings:
+    """What is read.
+
+    Attributes:
+        spans: How many of the newest `span-<number>` folders to read.
+        max_rejected_fraction: Share of unreadable records above which a run stops.
+        drop_test_duplicates: Drop evaluation and test images that are copies of training images.
+    """
+
+    spans: PositiveInt = 1
+    max_rejected_fraction: Fraction = 0.01
+    drop_test_duplicates: bool = False
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class ModelSettings:
+    """The network.
+
+    Attributes:
+        network: `report_vgg` (report section 3.5.2) or `compact` (for CPUs).
+        dropout: Share of activations dropped before the last layers.
+        flip_averaging: Average the scores of each image and its mirror image when serving.
+    """
+
+    network: Literal["report_vgg", "compact"] = "compact"
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.4
+    flip_averaging: bool = True
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class AugmentationSettings:
+    """Random changes of training images; 0 turns one off. See `trainers.augmentation.Augmentation`."""
+
+    flip: bool = True
+    shift: Fraction = 0.1
+    rotate_degrees: NonNegative = 10.0
+    zoom: Fraction = 0.1
+    stretch: Fraction = 0.1
+    brightness: Fraction = 0.1
+    contrast: Fraction = 0.1
+    cutout: Fraction = 0.0
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class TrainSettings:
+    """How the network is trained.
+
+    Attributes:
+        epochs: Most epochs.
+        batch_size: Images a step.
+        optimizer: `sgd` (with Nesterov momentum) or `adamw`.
+        learning_rate: Rate, or the peak of the schedule.
+        schedule: `constant` or `cosine` (to zero, after a linear warm-up).
+        warmup_epochs: Length of the warm-up.
+        momentum: Of `sgd`.
+        weight_decay: Decoupled weight decay.
+        label_smoothing: Share of the label's mass spread over all classes.
+        patience: Epochs without a better validation accuracy after which training stops.
+        precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor computes in it.
+        seed: Of weights, order and augmentation.
+        warm_start: Begin with the weights of the latest blessed model.
+        augmentation: Random changes of the images.
+    """
+
+    epochs: PositiveInt = 30
+    batch_size: PositiveInt = 64
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Positive = 0.05
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_epochs: NonNegative = 1.0
+    momentum: Fraction = 0.9
+    weight_decay: NonNegative = 0.0001
+    label_smoothing: Fraction = 0.1
+    patience: PositiveInt = 10
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: int = 1
+    warm_start: bool = False
+    augmentation: AugmentationSettings = dataclasses.field(default_factory=AugmentationSettings)
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class EvaluationSettings:
+    """When a model is blessed; both are judged on the selection split, never on the test split.
+
+    Attributes:
+        min_accuracy: Least accuracy.
+        max_accuracy_drop: How much worse than the latest blessed model it may be.
+    """
+
+    min_accuracy: Fraction = 0.5
+    max_accuracy_drop: Fraction = 0.01
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class RunSettings:
+    """How nodes are run.
+
+    Attributes:
+        retries: How often a node that may be retried is tried again.
+        backoff_seconds: Wait before the first retry; doubled for each next.
+        beam_args: Beam's own options, e.g. `--runner=FlinkRunner`.
+    """
+
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    backoff_seconds: NonNegative = 2.0
+    beam_args: tuple[str, ...] = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class Settings:
+    """All settings of a run."""
+
+    data: DataSettings = dataclasses.field(default_factory=DataSettings)
+    model: ModelSettings = dataclasses.field(default_factory=ModelSettings)
+    train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
+    evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
+    run: RunSettings = dataclasses.field(default_factory=RunSettings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the settings as nested dictionaries of plain values."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Workspace:
+    """Where runs leave their things.
+
+    Attributes:
+        root: Absolute path of the workspace.
+    """
+
+    root: Path
+
+    @classmethod
+    def at(cls, root: Path | None) -> "Workspace":
+        """Opens a workspace, by default `$HEXAFACE_HOME` or `hexaface_runs` here.
+
+        Raises:
+            InputError: The folder cannot be written to.
+        """
+        chosen = (root or Path(os.environ.get("HEXAFACE_HOME") or "hexaface_runs")).expanduser().resolve()
+        try:
+            chosen.mkdir(parents=True, exist_ok=True)
+            # Permission bits do not tell of read-only file systems; writing does.
+            tempfile.TemporaryFile(dir=chosen).close()
+        except OSError as error:
+            raise InputError(f"{chosen}: expected a folder to write to: {error.strerror}") from error
+        return cls(chosen)
+
+    @property
+    def metadata(self) -> Path:
+        """The ML Metadata database."""
+        return self.root / "metadata.db"
+
+    @property
+    def serving(self) -> Path:
+        """Pushed models: `<task>/<version>`."""
+        return self.root / "models"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's store: `$MLFLOW_TRACKING_URI`, or a database in the workspace."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"
+
+    def pipeline(self, task: str) -> Path:
+        """Artifacts of a task's pipeline."""
+        return self.root / "pipelines" / task
+
+    def runs(self, task: str) -> Path:
+        """Records and logs of a task's runs."""
+        return self.root / "runs" / task
+
+    @property
+    def outbox(self) -> Path:
+        """What could not be sent to MLflow, for `hexaface track`."""
+        return self.root / "outbox"
+
+    def sample(self, task: str) -> Path:
+        """Drawn sample data of a task."""
+        return self.root / "samples" / task
+
+
+def profile_names() -> list[str]:
+    """Lists the profiles."""
+    return sorted(file.stem for file in PROFILES.glob("*.yaml"))
+
+
+def load(profile: str, task: str, overrides: Iterable[str] = ()) -> Settings:
+    """Loads a profile and applies overrides.
+
+    Args:
+        profile: Name of a profile, or a YAML file of the same form.
+        task: Name of the task.
+        overrides: `section.key=value` texts; values are YAML.
+
+    Returns:
+        Checked settings.
+
+    Raises:
+        InputError: An unknown profile or key, a value of a wrong type or out of range; named in the message.
+    """
+    values, origin = _read_profile(profile, task)
+    for override in overrides:
+        _apply(values, override)
+    return _check(values, origin)
+
+
+def _read_profile(profile: str, task: str) -> tuple[dict[str, Any], str]:
+    file = Path(profile) if profile.endswith((".yaml", ".yml")) else PROFILES / f"{profile}.yaml"
+    if not file.is_file():
+        raise InputError(
+            f"profile {profile!r}: expected {', '.join(profile_names())} or a YAML file{_hint(profile, profile_names())}"
+        )
+    try:
+        sections = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(sections, dict) or not all(isinstance(body, dict) for body in sections.values()):
+        raise InputError(f"{file}: expected sections, `{_SHARED}` and one a task, each with settings")
+    from pipelines.tasks import TASKS
+
+    unknown = set(sections) - {_SHARED, *TASKS}
+    if unknown:
+        name = min(unknown)
+        raise InputError(f"{file}: unknown section {name!r}{_hint(name, [_SHARED, *TASKS])}")
+    values: dict[str, Any] = {}
+    for section in (_SHARED, task):
+        _merge(values, sections.get(section, {}))
+    return values, f"profile {profile}"
+
+
+def _merge(values: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            _merge(values[key], value)
+        else:
+            # A copy, so that a later merge does not change the profile's section.
+            values[key] = json.loads(json.dumps(value))
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise InputError(f"--set {override}: expected section.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: the value is not valid YAML") from error
+    *sections, key = path.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError(f"--set {override}: {section} is no section")
+    values[key] = value
+
+
+def _check(values: Mapping[str, Any], origin: str) -> Settings:
+    try:
+        # JSON mode is strict about scalars and takes lists for tuples.
+        return TypeAdapter(Settings).validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise InputError("; ".join(_explain(detail, origin) for detail in error.errors())) from error
+
+
+def _explain(detail: Any, origin: str) -> str:
+    path = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "unexpected_keyword_argument":
+        return f"unknown setting {path} ({origin} or --set){_hint(path, setting_names())}"
+    expected = detail["msg"].removeprefix("Input should be ")
+    return f"{path}: expected {expected}, found {detail['input']!r} ({origin} or --set)"
+
+
+def setting_names() -> list[str]:
+    """Lists all settings as `section.key`."""
+
+    def names(values: Mapping[str, Any], prefix: str) -> Iterable[str]:
+        for key, value in values.items():
+            if isinstance(value, dict):
+                yield from names(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}"
+
+    return list(names(Settings().as_dict(), ""))
+
+
+def _hint(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

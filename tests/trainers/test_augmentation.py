@@ -1,0 +1,168 @@
+import trainers  # noqa: F401  (first: it chooses Keras 2)
+
+# isort: split
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainers.augmentation import Augmentation, augment_batch
+
+EVERYTHING = Augmentation(True, 0.1, 15.0, 0.1, 0.1, 0.2, 0.3, 0.4)
+ONE_AT_A_TIME = {
+    "flip": True,
+    "shift": 0.2,
+    "rotate_degrees": 30.0,
+    "zoom": 0.3,
+    "stretch": 0.5,
+    "brightness": 0.3,
+    "contrast": 0.5,
+    "cutout": 0.8,
+}
+
+
+def noise(*shape: int, dtype: type = np.float32) -> np.ndarray:
+    return np.random.default_rng(7).random(shape).astype(dtype)
+
+
+@pytest.mark.parametrize("shape", [(6, 48, 48, 1), (3, 20, 31, 3), (1, 8, 8, 1)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, tf.bfloat16])
+def test_shape_dtype_and_range_are_kept(shape, dtype):
+    images = tf.cast(noise(*shape), dtype)
+    changed = augment_batch(images, EVERYTHING, seed=1)
+    assert changed.shape == images.shape
+    assert changed.dtype == images.dtype
+    values = tf.cast(changed, tf.float32).numpy()
+    assert np.isfinite(values).all()
+    assert values.min() >= 0.0
+    assert values.max() <= 1.0
+
+
+def test_all_off_is_identity():
+    images = tf.constant(noise(4, 16, 16, 1))
+    assert augment_batch(images, Augmentation(), seed=1) is images
+
+
+@pytest.mark.parametrize("name", ONE_AT_A_TIME)
+def test_each_setting_alone_changes_images(name):
+    images = noise(12, 24, 24, 1)
+    changed = augment_batch(tf.constant(images), Augmentation(**{name: ONE_AT_A_TIME[name]}), seed=3).numpy()
+    moved = np.abs(changed - images).max(axis=(1, 2, 3)) > 1e-3
+    # A flip leaves about half of the images alone, and a drawn square can be too small to cover a pixel.
+    assert moved.sum() >= (2 if name == "flip" else 8)
+    assert len(np.unique(changed.reshape(12, -1), axis=0)) == 12
+
+
+def test_flip_mirrors_some_images_exactly_and_leaves_the_rest():
+    images = noise(64, 12, 17, 3)
+    changed = augment_batch(tf.constant(images), Augmentation(flip=True), seed=5).numpy()
+    mirrored = np.isclose(changed, images[:, :, ::-1], atol=1e-5).all(axis=(1, 2, 3))
+    untouched = np.isclose(changed, images, atol=1e-5).all(axis=(1, 2, 3))
+    assert (mirrored ^ untouched).all()
+    assert 16 < mirrored.sum() < 48
+
+
+def test_zoom_goes_both_ways_by_the_bound():
+    # A centred square that covers a quarter of the image: its area follows the square of the zoom.
+    image = np.zeros((1, 64, 64, 1), np.float32)
+    image[:, 16:48, 16:48] = 1.0
+    changed = augment_batch(tf.repeat(image, 256, axis=0), Augmentation(zoom=0.25), seed=2).numpy()
+    factors = np.sqrt(changed.sum(axis=(1, 2, 3)) / image.sum())
+    assert factors.min() == pytest.approx(0.75, abs=0.03)
+    assert factors.max() == pytest.approx(1.25, abs=0.03)
+
+
+def test_stretch_changes_the_ratio_and_keeps_the_area():
+    image = np.zeros((1, 64, 64, 1), np.float32)
+    image[:, 20:44, 20:44] = 1.0
+    changed = augment_batch(tf.repeat(image, 128, axis=0), Augmentation(stretch=0.4), seed=2).numpy()
+    np.testing.assert_allclose(changed.sum(axis=(1, 2, 3)), image.sum(), rtol=0.03)
+    ratios = changed[:, 32].sum(axis=(1, 2)) / changed[:, :, 32].sum(axis=(1, 2))
+    assert ratios.max() == pytest.approx(1.4, abs=0.1)
+    assert ratios.min() == pytest.approx(1 / 1.4, abs=0.1)
+
+
+def test_shift_and_rotation_stay_within_their_bounds():
+    image = np.zeros((1, 41, 41, 1), np.float32)
+    image[:, 20, 32] = 1.0  # twelve pixels to the right of the centre
+    batch = tf.repeat(image, 128, axis=0)
+    rows, columns = np.mgrid[:41, :41] - 20.0
+
+    def centres(changed: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        weights = changed.numpy()[..., 0]
+        weights = weights / weights.sum(axis=(1, 2), keepdims=True)
+        return (weights * columns).sum(axis=(1, 2)), (weights * rows).sum(axis=(1, 2))
+
+    x, y = centres(augment_batch(batch, Augmentation(rotate_degrees=40.0), seed=4))
+    degrees = np.degrees(np.arctan2(y, x))
+    assert np.abs(degrees).max() <= 40.0 + 2.0
+    assert degrees.min() < -30.0 and degrees.max() > 30.0
+    assert np.hypot(x, y) == pytest.approx(12.0, abs=0.7)
+
+    x, y = centres(augment_batch(batch, Augmentation(shift=0.1), seed=4))
+    for moved in (x - 12.0, y):
+        assert np.abs(moved).max() <= 4.1 + 1e-3
+        assert moved.min() < -3.0 and moved.max() > 3.0
+
+
+def test_brightness_and_contrast_act_as_told():
+    images = 0.4 + 0.2 * noise(64, 8, 8, 1)
+    added = augment_batch(tf.constant(images), Augmentation(brightness=0.2), seed=1).numpy() - images
+    assert np.ptp(added, axis=(1, 2, 3)).max() < 1e-6
+    assert 0.1 < np.abs(added).max() <= 0.2 + 1e-6
+
+    changed = augment_batch(tf.constant(images), Augmentation(contrast=0.5), seed=1).numpy()
+    factors = changed.std(axis=(1, 2, 3)) / images.std(axis=(1, 2, 3))
+    assert factors.min() >= 0.5 - 1e-3 and factors.max() <= 1.5 + 1e-3
+    np.testing.assert_allclose(changed.mean(axis=(1, 2, 3)), images.mean(axis=(1, 2, 3)), atol=1e-5)
+
+
+def test_cutout_paints_at_most_the_bound_with_the_mean():
+    images = noise(64, 20, 20, 1)
+    changed = augment_batch(tf.constant(images), Augmentation(cutout=0.5), seed=1).numpy()
+    for before, after in zip(images, changed, strict=True):
+        painted = before != after
+        assert painted.sum() <= 10 * 10
+        np.testing.assert_allclose(after[painted], before.mean(), atol=1e-6)
+
+
+def test_a_seed_decides_and_no_seed_differs():
+    images = tf.constant(noise(4, 16, 16, 1))
+    first = augment_batch(images, EVERYTHING, seed=11).numpy()
+    np.testing.assert_array_equal(first, augment_batch(images, EVERYTHING, seed=11).numpy())
+    np.testing.assert_array_equal(first, augment_batch(images, EVERYTHING, seed=tf.constant([11, 0])).numpy())
+    assert not np.array_equal(first, augment_batch(images, EVERYTHING, seed=12).numpy())
+    assert not np.array_equal(augment_batch(images, EVERYTHING), augment_batch(images, EVERYTHING))
+
+
+def test_dataset_map_draws_anew_for_each_batch_and_keeps_the_static_shape():
+    images = np.repeat(noise(1, 16, 16, 1), 4, axis=0)
+    dataset = (
+        tf.data.Dataset.from_tensor_slices(images)
+        .batch(2)
+        .map(lambda batch: augment_batch(batch, EVERYTHING))
+    )
+    assert dataset.element_spec.shape.as_list() == [None, 16, 16, 1]
+    first, second = dataset.as_numpy_iterator()
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first[0], first[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("shift", -0.1),
+        ("zoom", 1.0),
+        ("contrast", 1),
+        ("rotate_degrees", 200.0),
+        ("cutout", math.nan),
+        ("brightness", "0.1"),
+        ("stretch", True),
+        ("flip", 1),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=rf"augmentation\.{name}: expected .* found"):
+        Augmentation(**{name: value})

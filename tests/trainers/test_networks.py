@@ -1,0 +1,122 @@
+import trainers  # noqa: F401  (first: it chooses Keras 2)
+
+# isort: split
+
+import numpy as np
+import pytest
+import tf_keras as keras
+
+from trainers.networks import emotion
+
+
+def pixels(*shape: int) -> np.ndarray:
+    return np.random.default_rng(5).random(shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def report_vgg() -> keras.Model:
+    return emotion.report_vgg((48, 48, 1), 7)
+
+
+@pytest.fixture(scope="module")
+def compact() -> keras.Model:
+    return emotion.compact((48, 48, 1), 7)
+
+
+def test_report_vgg_has_the_layers_of_the_report(report_vgg):
+    kinds = {
+        keras.layers.Conv2D: lambda layer: layer.filters,
+        keras.layers.MaxPooling2D: lambda layer: "pool",
+        keras.layers.Dense: lambda layer: layer.units,
+    }
+    found = [kinds[type(layer)](layer) for layer in report_vgg.layers if type(layer) in kinds]
+    assert found == [64, 64, "pool", 128, 128, "pool", 256, 256, "pool", 1024, 1024, 7]
+    for layer in report_vgg.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            assert (layer.kernel_size, layer.strides, layer.padding) == ((3, 3), (1, 1), "same")
+        if layer.name.startswith(("conv", "dense")) and "dropout" not in layer.name:
+            assert layer.activation is keras.activations.relu
+    rates = [layer.rate for layer in report_vgg.layers if isinstance(layer, keras.layers.Dropout)]
+    assert rates == [0.25, 0.25, 0.25, 0.5, 0.5]
+
+
+def test_report_vgg_parameter_count(report_vgg):
+    convolutions = sum(
+        9 * a * b + b for a, b in [(1, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256)]
+    )
+    dense = sum(a * b + b for a, b in [(6 * 6 * 256, 1024), (1024, 1024), (1024, 7)])
+    assert report_vgg.count_params() == convolutions + dense == 11_639_239
+
+
+def test_compact_parameter_count(compact):
+    assert compact.count_params() == 1_176_359
+
+
+@pytest.mark.parametrize("build", [emotion.report_vgg, emotion.compact])
+def test_gives_finite_float32_logits(build, request):
+    model = request.getfixturevalue(build.__name__)
+    logits = model(pixels(3, 48, 48, 1), training=False)
+    assert model.output_names == ["logits"]
+    assert logits.shape == (3, 7)
+    assert logits.dtype == "float32"
+    assert np.isfinite(logits).all()
+    assert not np.allclose(logits.numpy().sum(axis=1), 1.0)  # no softmax inside
+
+
+@pytest.mark.parametrize("build", [emotion.report_vgg, emotion.compact])
+def test_other_sizes_channels_and_classes(build):
+    model = build((40, 32, 3), 2, 0.1)
+    assert model.input_shape == (None, 40, 32, 3)
+    assert model(pixels(1, 40, 32, 3), training=False).shape == (1, 2)
+
+
+@pytest.mark.parametrize("build", [emotion.report_vgg, emotion.compact])
+@pytest.mark.parametrize(
+    ("shape", "classes", "named"),
+    [((7, 48, 1), 7, "input_shape"), ((48, 48), 7, "input_shape"), ((48, 48, 1), 1, "num")],
+)
+def test_impossible_sizes_are_refused_by_name(build, shape, classes, named):
+    with pytest.raises(ValueError, match=f"{named}.*: expected .* found"):
+        build(shape, classes)
+
+
+def test_compact_refuses_no_widths():
+    with pytest.raises(ValueError, match="widths"):
+        emotion.compact(widths=())
+
+
+def test_compact_gives_each_image_the_same_answer_alone_and_in_a_batch(compact):
+    images = pixels(4, 48, 48, 1)
+    together = compact(images, training=False).numpy()
+    alone = np.concatenate([compact(images[i : i + 1], training=False).numpy() for i in range(4)])
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+def test_logits_stay_float32_under_mixed_precision():
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        mixed = emotion.compact((16, 16, 1), 3, widths=(8, 16))
+    finally:
+        keras.mixed_precision.set_global_policy(before)
+    assert mixed.get_layer("conv1_1").compute_dtype == "bfloat16"
+    assert mixed(pixels(2, 16, 16, 1)).dtype == "float32"
+    # What is exported: the same weights in a float32 model.
+    exact = emotion.compact((16, 16, 1), 3, widths=(8, 16))
+    exact.set_weights(mixed.get_weights())
+    images = pixels(2, 16, 16, 1)
+    np.testing.assert_allclose(exact(images), mixed(images), atol=0.05)
+
+
+def test_compact_learns_ten_images_by_heart():
+    keras.utils.set_random_seed(3)
+    model = emotion.compact((12, 12, 1), 7, dropout=0.0, widths=(16, 32))
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    images, labels = pixels(10, 12, 12, 1), np.arange(10) % 7
+    history = model.fit(images, labels, batch_size=10, epochs=25, verbose=0).history
+    assert history["loss"][-1] < 0.1
+    assert model.evaluate(images, labels, verbose=0)[1] == 1.0

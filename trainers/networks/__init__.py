@@ -1,0 +1,1 @@
+"""Network architectures: functions that build a Keras model and know nothing of data or training."""

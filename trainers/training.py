@@ -1,0 +1,223 @@
+"""The training loop that the tasks share: strategy, data sets, callbacks, resume."""
+
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras as keras
+
+from trainers.devices import has_bfloat16
+from trainers.history import HISTORY_FILE, read_history, write_history
+from trainers.live_metrics import LiveMetrics
+
+logger = logging.getLogger("hexaface.trainer")
+
+# Decoded images are kept in memory up to this many bytes; larger sets are decoded every epoch.
+CACHE_BYTES = 4 << 30
+
+Parse = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+def strategy(precision: str) -> tf.distribute.Strategy:
+    """Chooses the devices and the arithmetic of a training; call it before building the network.
+
+    Args:
+        precision: `float32`, `bfloat16` or `auto`: half precision on GPUs, bfloat16 on processors that
+            compute in it, else float32. Weights are float32 in any case.
+
+    Returns:
+        MirroredStrategy over the GPUs, or the default strategy where there is none.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if precision == "auto":
+        half = "float16" if gpus else "bfloat16" if has_bfloat16() else ""
+        precision = f"mixed_{half}" if half else "float32"
+    elif precision == "bfloat16":
+        precision = "mixed_bfloat16"
+    keras.mixed_precision.set_global_policy(precision)
+    logger.info("training on %d GPUs in %s", len(gpus), precision)
+    if not gpus:
+        return tf.distribute.get_strategy()
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return tf.distribute.MirroredStrategy()
+
+
+def transformed_examples(
+    patterns: list[str], transform: tft.TFTransformOutput, batch_size: int
+) -> tf.data.Dataset:
+    """Reads examples and applies the transform graph, as serving does.
+
+    Args:
+        patterns: File patterns of gzipped TFRecords of tf.Example.
+        transform: Output of the Transform node.
+        batch_size: Examples a batch while decoding.
+
+    Returns:
+        Batches of transformed features by name, in file order.
+    """
+    files = sorted(tf.io.gfile.glob(patterns))
+    specification = transform.raw_feature_spec()
+    layer = transform.transform_features_layer()
+
+    def apply(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        return layer(tf.io.parse_example(serialized, specification))
+
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP")
+    return records.batch(batch_size).map(apply, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def count_examples(patterns: list[str]) -> int:
+    """Counts the records of gzipped TFRecord files."""
+    files = sorted(tf.io.gfile.glob(patterns))
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP")
+    return int(records.batch(4096).map(tf.shape).map(lambda shape: shape[0]).reduce(0, lambda a, b: a + b))
+
+
+def fits_in_memory(dataset: tf.data.Dataset, examples: int) -> bool:
+    """Tells whether a batched data set's examples fit into CACHE_BYTES."""
+    specs = tf.nest.flatten(dataset.element_spec)
+    per_example = sum(spec.dtype.size * math.prod(spec.shape[1:]) for spec in specs)
+    return per_example * examples <= CACHE_BYTES
+
+
+def backup_folder(root: str, *identity: Any) -> Path:
+    """Names the folder in which a training keeps its state, the same for the same inputs.
+
+    Args:
+        root: Folder of all backups.
+        identity: All that the training depends on: files, settings, code. JSON-serialisable.
+
+    Returns:
+        The folder; a killed run that is started again finds its state there.
+    """
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return Path(root) / digest
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Appends each epoch's metrics to a file and says how far the training is.
+
+    The file lives in the backup folder, so that a resumed training has its whole curve.
+    """
+
+    def __init__(self, folder: Path, epochs: int) -> None:
+        super().__init__()
+        self._file = folder / HISTORY_FILE
+        self._epochs = epochs
+        self._start = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Starts the clock."""
+        del epoch, logs
+        self._start = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Writes a line; an epoch that is trained again after a resume replaces its older line."""
+        seconds = time.monotonic() - self._start
+        rate = float(keras.backend.get_value(self.model.optimizer.learning_rate))
+        row = {"epoch": epoch + 1, "seconds": round(seconds, 3), "learning_rate": rate}
+        row |= {key: float(value) for key, value in (logs or {}).items()}
+        earlier = [entry for entry in read_history(self._file) if entry["epoch"] <= epoch]
+        write_history(self._file, [*earlier, row])
+        shown = "  ".join(f"{key} {row[key]:.4f}" for key in row if key not in ("epoch", "seconds"))
+        left = (self._epochs - epoch - 1) * seconds
+        logger.info("epoch %d/%d  %.0f s  %s  (%.0f s left)", epoch + 1, self._epochs, seconds, shown, left)
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Keeps the weights of the best epoch on disk, through kills and resumes, and stops when patience ends.
+
+    Keras's EarlyStopping forgets its best epoch when the process dies; this one reads it from the history.
+    """
+
+    def __init__(self, folder: Path, monitor: str, patience: int) -> None:
+        """Sets up the callback.
+
+        Args:
+            folder: Backup folder.
+            monitor: Metric to maximise, e.g. `val_accuracy`.
+            patience: Epochs without a better value after which training stops.
+        """
+        super().__init__()
+        self._folder = folder
+        self._file = folder / "best.weights.h5"
+        self._monitor = monitor
+        self._patience = patience
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Saves a better epoch's weights; stops after `patience` worse ones."""
+        del logs
+        values = [row[self._monitor] for row in read_history(self._folder / HISTORY_FILE)]
+        best = max(range(len(values)), key=values.__getitem__)
+        if best == len(values) - 1:
+            temporary = self._file.with_name("next.weights.h5")
+            self.model.save_weights(temporary)
+            os.replace(temporary, self._file)
+        elif epoch - best >= self._patience:
+            logger.info("no better %s for %d epochs: stopping", self._monitor, self._patience)
+            self.model.stop_training = True
+
+    def restore(self) -> None:
+        """Loads the best epoch's weights into the model."""
+        if self._file.is_file():
+            self.model.load_weights(self._file)
+
+
+def fit(
+    model: keras.Model,
+    train: tf.data.Dataset,
+    validation: tf.data.Dataset,
+    *,
+    epochs: int,
+    patience: int,
+    monitor: str,
+    folder: Path,
+    history_folder: str,
+) -> list[dict[str, float]]:
+    """Trains a compiled model to its best epoch; a killed training goes on where it was.
+
+    Args:
+        model: Compiled model.
+        train: Batches of (inputs, labels).
+        validation: The same, for choosing the epoch.
+        epochs: Upper bound.
+        patience: See `BestWeights`.
+        monitor: Metric to maximise.
+        folder: Backup folder of exactly this training (`backup_folder`).
+        history_folder: Where the history is left for reports.
+
+    Returns:
+        A row an epoch; the model holds the weights of the best epoch.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    best = BestWeights(folder, monitor, patience)
+    callbacks = [
+        EpochLog(folder, epochs),
+        best,
+        LiveMetrics(lambda: read_history(folder / HISTORY_FILE)),
+        keras.callbacks.BackupAndRestore(str(folder / "state"), delete_checkpoint=False),
+    ]
+    resumed = len(read_history(folder / HISTORY_FILE))
+    if resumed:
+        logger.info("going on after epoch %d of an interrupted training", resumed)
+    model.fit(train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0)
+    best.set_model(model)
+    best.restore()
+    history = read_history(folder / HISTORY_FILE)
+    write_history(Path(history_folder) / HISTORY_FILE, history)
+    return history
+
+
+def discard_backup(folder: Path) -> None:
+    """Deletes the state of a training whose model has been exported."""
+    shutil.rmtree(folder, ignore_errors=True)
