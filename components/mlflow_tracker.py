@@ -26,6 +26,7 @@ def MLflowTracker(
     pushed_model: _Input[_standard.PushedModel],
     experiment: tfx.dsl.components.Parameter[str],
     tracking_uri: tfx.dsl.components.Parameter[str],
+    artifact_root: tfx.dsl.components.Parameter[str],
     settings: tfx.dsl.components.Parameter[str],
     outbox: tfx.dsl.components.Parameter[str],
     code_fingerprint: tfx.dsl.components.Parameter[str],
@@ -44,6 +45,7 @@ def MLflowTracker(
         pushed_model: Where the model was pushed to.
         experiment: MLflow experiment and registered model, the task's name.
         tracking_uri: MLflow's store or server.
+        artifact_root: Folder for MLflow's files; empty where a server keeps them.
         settings: JSON of all settings.
         outbox: Folder for what could not be sent.
         code_fingerprint: Only for the cache.
@@ -52,6 +54,7 @@ def MLflowTracker(
     pipeline_run_id = os.environ["HEXAFACE_PIPELINE_RUN_ID"]
     submission = Submission(
         tracking_uri=tracking_uri,
+        artifact_root=artifact_root,
         experiment=experiment,
         pipeline_run_id=pipeline_run_id,
         settings=json.loads(settings),

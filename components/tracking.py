@@ -27,6 +27,7 @@ class Submission:
 
     Attributes:
         tracking_uri: MLflow's store or server.
+        artifact_root: See `open_run`.
         experiment: Name of the experiment and of the registered model.
         pipeline_run_id: The pipeline run.
         settings: All settings.
@@ -39,6 +40,7 @@ class Submission:
     """
 
     tracking_uri: str
+    artifact_root: str
     experiment: str
     pipeline_run_id: str
     settings: Mapping[str, Any]
@@ -60,11 +62,12 @@ class Submission:
         return cls(**json.loads(file.read_text(encoding="utf-8")))
 
 
-def open_run(tracking_uri: str, experiment: str, pipeline_run_id: str) -> str:
+def open_run(tracking_uri: str, artifact_root: str, experiment: str, pipeline_run_id: str) -> str:
     """Finds or makes the MLflow run of a pipeline run.
 
     Args:
         tracking_uri: MLflow's store or server.
+        artifact_root: Absolute folder for the experiment's files; empty to let the server choose.
         experiment: Name of the experiment; made where missing.
         pipeline_run_id: The pipeline run.
 
@@ -77,7 +80,9 @@ def open_run(tracking_uri: str, experiment: str, pipeline_run_id: str) -> str:
     mlflow.set_tracking_uri(tracking_uri)
     client = mlflow.MlflowClient()
     found = client.get_experiment_by_name(experiment)
-    experiment_id = found.experiment_id if found else client.create_experiment(experiment)
+    experiment_id = found.experiment_id if found else client.create_experiment(
+        experiment, artifact_location=f"{artifact_root}/{experiment}" if artifact_root else None
+    )
     runs = client.search_runs(
         [experiment_id], f"tags.`{PIPELINE_RUN_TAG}` = '{pipeline_run_id}'", max_results=1
     )
@@ -127,7 +132,9 @@ def submit(submission: Submission) -> str:
     Raises:
         mlflow.exceptions.MlflowException: The server refuses or does not answer.
     """
-    run_id = open_run(submission.tracking_uri, submission.experiment, submission.pipeline_run_id)
+    run_id = open_run(
+        submission.tracking_uri, submission.artifact_root, submission.experiment, submission.pipeline_run_id
+    )
     client = mlflow.MlflowClient()
     report, examples = Path(submission.report), Path(submission.examples)
     metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))

@@ -8,10 +8,11 @@ import warnings
 # Can go: when TFX works with Keras 3.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
-# Issue: TensorFlow and gRPC print notices of their own working to stderr, over the progress table.
+# Issue: TensorFlow, gRPC and MLflow print notices of their own working to stderr, over the progress table.
 # Solution: errors only. Setting the variables to 0 and INFO brings all of it back.
 # Can go: when they log through Python's logging.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 # Issue: the Google client libraries warn about Python's and gRPC's age, some twenty lines an import.

@@ -157,6 +157,7 @@ def build_pipeline(
         pushed_model=pusher.outputs["pushed_model"],
         experiment=task.name,
         tracking_uri=workspace.tracking_uri,
+        artifact_root=workspace.artifact_root,
         settings=json.dumps(settings.as_dict(), sort_keys=True),
         outbox=str(workspace.outbox),
         code_fingerprint=code_fingerprint("components"),

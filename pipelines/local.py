@@ -221,7 +221,8 @@ def _tracking(request: RunRequest, run_id: str) -> Iterator[_TrackedRun]:
 
     uri = request.workspace.tracking_uri
     try:
-        tracked = _TrackedRun(uri, tracking.open_run(uri, request.task.name, run_id), "")
+        opened = tracking.open_run(uri, request.workspace.artifact_root, request.task.name, run_id)
+        tracked = _TrackedRun(uri, opened, "")
     except Exception as problem:  # a dead server never fails a run
         tracked = _TrackedRun(uri, "", one_line(problem))
     names = {

@@ -191,6 +191,11 @@ class Workspace:
         """MLflow's store: `$MLFLOW_TRACKING_URI`, or a database in the workspace."""
         return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"
 
+    @property
+    def artifact_root(self) -> str:
+        """MLflow's files beside its database; empty where `$MLFLOW_TRACKING_URI` names a server."""
+        return "" if os.environ.get("MLFLOW_TRACKING_URI") else str(self.root / "mlflow")
+
     def pipeline(self, task: str) -> Path:
         """Artifacts of a task's pipeline."""
         return self.root / "pipelines" / task

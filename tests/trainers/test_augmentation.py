@@ -3,6 +3,7 @@ import trainers  # noqa: F401  (first: it chooses Keras 2)
 # isort: split
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import tensorflow as tf
 from trainers.augmentation import Augmentation, augment_batch
 
 EVERYTHING = Augmentation(True, 0.1, 15.0, 0.1, 0.1, 0.2, 0.3, 0.4)
-ONE_AT_A_TIME = {
+ONE_AT_A_TIME: dict[str, Any] = {
     "flip": True,
     "shift": 0.2,
     "rotate_degrees": 30.0,
@@ -29,7 +30,7 @@ def noise(*shape: int, dtype: type = np.float32) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", [(6, 48, 48, 1), (3, 20, 31, 3), (1, 8, 8, 1)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, tf.bfloat16])
-def test_shape_dtype_and_range_are_kept(shape, dtype):
+def test_shape_dtype_and_range_are_kept(shape: tuple[int, ...], dtype: type) -> None:
     images = tf.cast(noise(*shape), dtype)
     changed = augment_batch(images, EVERYTHING, seed=1)
     assert changed.shape == images.shape
@@ -40,13 +41,13 @@ def test_shape_dtype_and_range_are_kept(shape, dtype):
     assert values.max() <= 1.0
 
 
-def test_all_off_is_identity():
+def test_all_off_is_identity() -> None:
     images = tf.constant(noise(4, 16, 16, 1))
     assert augment_batch(images, Augmentation(), seed=1) is images
 
 
 @pytest.mark.parametrize("name", ONE_AT_A_TIME)
-def test_each_setting_alone_changes_images(name):
+def test_each_setting_alone_changes_images(name: str) -> None:
     images = noise(12, 24, 24, 1)
     changed = augment_batch(tf.constant(images), Augmentation(**{name: ONE_AT_A_TIME[name]}), seed=3).numpy()
     moved = np.abs(changed - images).max(axis=(1, 2, 3)) > 1e-3
@@ -55,7 +56,7 @@ def test_each_setting_alone_changes_images(name):
     assert len(np.unique(changed.reshape(12, -1), axis=0)) == 12
 
 
-def test_flip_mirrors_some_images_exactly_and_leaves_the_rest():
+def test_flip_mirrors_some_images_exactly_and_leaves_the_rest() -> None:
     images = noise(64, 12, 17, 3)
     changed = augment_batch(tf.constant(images), Augmentation(flip=True), seed=5).numpy()
     mirrored = np.isclose(changed, images[:, :, ::-1], atol=1e-5).all(axis=(1, 2, 3))
@@ -64,7 +65,7 @@ def test_flip_mirrors_some_images_exactly_and_leaves_the_rest():
     assert 16 < mirrored.sum() < 48
 
 
-def test_zoom_goes_both_ways_by_the_bound():
+def test_zoom_goes_both_ways_by_the_bound() -> None:
     # A centred square that covers a quarter of the image: its area follows the square of the zoom.
     image = np.zeros((1, 64, 64, 1), np.float32)
     image[:, 16:48, 16:48] = 1.0
@@ -74,7 +75,7 @@ def test_zoom_goes_both_ways_by_the_bound():
     assert factors.max() == pytest.approx(1.25, abs=0.03)
 
 
-def test_stretch_changes_the_ratio_and_keeps_the_area():
+def test_stretch_changes_the_ratio_and_keeps_the_area() -> None:
     image = np.zeros((1, 64, 64, 1), np.float32)
     image[:, 20:44, 20:44] = 1.0
     changed = augment_batch(tf.repeat(image, 128, axis=0), Augmentation(stretch=0.4), seed=2).numpy()
@@ -84,7 +85,7 @@ def test_stretch_changes_the_ratio_and_keeps_the_area():
     assert ratios.min() == pytest.approx(1 / 1.4, abs=0.1)
 
 
-def test_shift_and_rotation_stay_within_their_bounds():
+def test_shift_and_rotation_stay_within_their_bounds() -> None:
     image = np.zeros((1, 41, 41, 1), np.float32)
     image[:, 20, 32] = 1.0  # twelve pixels to the right of the centre
     batch = tf.repeat(image, 128, axis=0)
@@ -107,7 +108,7 @@ def test_shift_and_rotation_stay_within_their_bounds():
         assert moved.min() < -3.0 and moved.max() > 3.0
 
 
-def test_brightness_and_contrast_act_as_told():
+def test_brightness_and_contrast_act_as_told() -> None:
     images = 0.4 + 0.2 * noise(64, 8, 8, 1)
     added = augment_batch(tf.constant(images), Augmentation(brightness=0.2), seed=1).numpy() - images
     assert np.ptp(added, axis=(1, 2, 3)).max() < 1e-6
@@ -119,7 +120,7 @@ def test_brightness_and_contrast_act_as_told():
     np.testing.assert_allclose(changed.mean(axis=(1, 2, 3)), images.mean(axis=(1, 2, 3)), atol=1e-5)
 
 
-def test_cutout_paints_at_most_the_bound_with_the_mean():
+def test_cutout_paints_at_most_the_bound_with_the_mean() -> None:
     images = noise(64, 20, 20, 1)
     changed = augment_batch(tf.constant(images), Augmentation(cutout=0.5), seed=1).numpy()
     for before, after in zip(images, changed, strict=True):
@@ -128,7 +129,7 @@ def test_cutout_paints_at_most_the_bound_with_the_mean():
         np.testing.assert_allclose(after[painted], before.mean(), atol=1e-6)
 
 
-def test_a_seed_decides_and_no_seed_differs():
+def test_a_seed_decides_and_no_seed_differs() -> None:
     images = tf.constant(noise(4, 16, 16, 1))
     first = augment_batch(images, EVERYTHING, seed=11).numpy()
     np.testing.assert_array_equal(first, augment_batch(images, EVERYTHING, seed=11).numpy())
@@ -137,13 +138,10 @@ def test_a_seed_decides_and_no_seed_differs():
     assert not np.array_equal(augment_batch(images, EVERYTHING), augment_batch(images, EVERYTHING))
 
 
-def test_dataset_map_draws_anew_for_each_batch_and_keeps_the_static_shape():
+def test_dataset_map_draws_anew_for_each_batch_and_keeps_the_static_shape() -> None:
     images = np.repeat(noise(1, 16, 16, 1), 4, axis=0)
-    dataset = (
-        tf.data.Dataset.from_tensor_slices(images)
-        .batch(2)
-        .map(lambda batch: augment_batch(batch, EVERYTHING))
-    )
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(2)
+    dataset = dataset.map(lambda batch: augment_batch(batch, EVERYTHING))
     assert dataset.element_spec.shape.as_list() == [None, 16, 16, 1]
     first, second = dataset.as_numpy_iterator()
     assert not np.array_equal(first, second)
@@ -163,6 +161,6 @@ def test_dataset_map_draws_anew_for_each_batch_and_keeps_the_static_shape():
         ("flip", 1),
     ],
 )
-def test_values_out_of_range_are_refused_by_name(name, value):
+def test_values_out_of_range_are_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"augmentation\.{name}: expected .* found"):
         Augmentation(**{name: value})

@@ -2,8 +2,11 @@ import trainers  # noqa: F401  (first: it chooses Keras 2)
 
 # isort: split
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras as keras
 
 from trainers.networks import emotion
@@ -23,7 +26,7 @@ def compact() -> keras.Model:
     return emotion.compact((48, 48, 1), 7)
 
 
-def test_report_vgg_has_the_layers_of_the_report(report_vgg):
+def test_report_vgg_has_the_layers_of_the_report(report_vgg: keras.Model) -> None:
     kinds = {
         keras.layers.Conv2D: lambda layer: layer.filters,
         keras.layers.MaxPooling2D: lambda layer: "pool",
@@ -40,7 +43,7 @@ def test_report_vgg_has_the_layers_of_the_report(report_vgg):
     assert rates == [0.25, 0.25, 0.25, 0.5, 0.5]
 
 
-def test_report_vgg_parameter_count(report_vgg):
+def test_report_vgg_parameter_count(report_vgg: keras.Model) -> None:
     convolutions = sum(
         9 * a * b + b for a, b in [(1, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256)]
     )
@@ -48,12 +51,14 @@ def test_report_vgg_parameter_count(report_vgg):
     assert report_vgg.count_params() == convolutions + dense == 11_639_239
 
 
-def test_compact_parameter_count(compact):
+def test_compact_parameter_count(compact: keras.Model) -> None:
     assert compact.count_params() == 1_176_359
 
 
 @pytest.mark.parametrize("build", [emotion.report_vgg, emotion.compact])
-def test_gives_finite_float32_logits(build, request):
+def test_gives_finite_float32_logits(
+    build: Callable[..., keras.Model], request: pytest.FixtureRequest
+) -> None:
     model = request.getfixturevalue(build.__name__)
     logits = model(pixels(3, 48, 48, 1), training=False)
     assert model.output_names == ["logits"]
@@ -64,7 +69,7 @@ def test_gives_finite_float32_logits(build, request):
 
 
 @pytest.mark.parametrize("build", [emotion.report_vgg, emotion.compact])
-def test_other_sizes_channels_and_classes(build):
+def test_other_sizes_channels_and_classes(build: Callable[..., keras.Model]) -> None:
     model = build((40, 32, 3), 2, 0.1)
     assert model.input_shape == (None, 40, 32, 3)
     assert model(pixels(1, 40, 32, 3), training=False).shape == (1, 2)
@@ -75,24 +80,26 @@ def test_other_sizes_channels_and_classes(build):
     ("shape", "classes", "named"),
     [((7, 48, 1), 7, "input_shape"), ((48, 48), 7, "input_shape"), ((48, 48, 1), 1, "num")],
 )
-def test_impossible_sizes_are_refused_by_name(build, shape, classes, named):
+def test_impossible_sizes_are_refused_by_name(
+    build: Callable[..., keras.Model], shape: tuple[int, ...], classes: int, named: str
+) -> None:
     with pytest.raises(ValueError, match=f"{named}.*: expected .* found"):
         build(shape, classes)
 
 
-def test_compact_refuses_no_widths():
+def test_compact_refuses_no_widths() -> None:
     with pytest.raises(ValueError, match="widths"):
         emotion.compact(widths=())
 
 
-def test_compact_gives_each_image_the_same_answer_alone_and_in_a_batch(compact):
+def test_compact_gives_each_image_the_same_answer_alone_and_in_a_batch(compact: keras.Model) -> None:
     images = pixels(4, 48, 48, 1)
     together = compact(images, training=False).numpy()
     alone = np.concatenate([compact(images[i : i + 1], training=False).numpy() for i in range(4)])
     np.testing.assert_allclose(alone, together, atol=1e-5)
 
 
-def test_logits_stay_float32_under_mixed_precision():
+def test_logits_stay_float32_under_mixed_precision() -> None:
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
@@ -108,7 +115,7 @@ def test_logits_stay_float32_under_mixed_precision():
     np.testing.assert_allclose(exact(images), mixed(images), atol=0.05)
 
 
-def test_compact_learns_ten_images_by_heart():
+def test_compact_learns_ten_images_by_heart() -> None:
     keras.utils.set_random_seed(3)
     model = emotion.compact((12, 12, 1), 7, dropout=0.0, widths=(16, 32))
     model.compile(
@@ -116,6 +123,9 @@ def test_compact_learns_ten_images_by_heart():
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
+    # Keras' own code holds nothing for AutoGraph to convert, and looking through it takes 15 seconds.
+    model.train_step = tf.autograph.experimental.do_not_convert(model.train_step)
+    model.test_step = tf.autograph.experimental.do_not_convert(model.test_step)
     images, labels = pixels(10, 12, 12, 1), np.arange(10) % 7
     history = model.fit(images, labels, batch_size=10, epochs=25, verbose=0).history
     assert history["loss"][-1] < 0.1

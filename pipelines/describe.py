@@ -1,0 +1,119 @@
+"""Tells what a data folder holds, by reading it as the pipeline would."""
+
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from components.readers.catalog import ReaderOptions, fingerprint, open_readers, select_spans
+from components.readers.record import SPLITS, FaceRecord, Reader, RecordRejected
+from components.samples.contact_sheet import contact_sheet
+from data_validation.errors import InputError
+from data_validation.image_quality import ImageQuality, UnreadableImageError, measure
+
+_SHEET_COLUMNS = 8
+_SHEET_CELL = 96
+
+
+@dataclass
+class _Findings:
+    labels: dict[str, Counter[tuple[str, str]]] = field(default_factory=lambda: defaultdict(Counter))
+    rejected: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    quality: list[ImageQuality] = field(default_factory=list)
+    pictures: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+
+
+def describe_folder(folder: Path, sheet: Path | None, console: Console) -> None:
+    """Prints the data sets of a folder: splits, labels, sizes, brightness, what cannot be read.
+
+    Args:
+        folder: A data folder, with or without spans.
+        sheet: PNG to draw some images of each label into.
+        console: Where to print.
+
+    Raises:
+        InputError: The folder holds no known data set, or the PNG cannot be written.
+    """
+    spans, newest = select_spans(folder, window=1)
+    readers = [reader for span in spans for reader in open_readers(span, ReaderOptions())]
+    if newest:
+        console.print(f"span {newest} (the newest)")
+    for reader in readers:
+        findings = _read(reader, console)
+        _print(reader.source, findings, console)
+        if sheet:
+            _draw(sheet if len(readers) == 1 else sheet.with_stem(f"{sheet.stem}-{reader.source}"), findings)
+    console.print(f"fingerprint {fingerprint(spans)}", highlight=False)
+
+
+def _read(reader: Reader, console: Console) -> _Findings:
+    findings = _Findings()
+    for item in track(list(reader.items()), f"reading {reader.source}", console=console, transient=True):
+        try:
+            record = reader.load(item)
+            quality = measure(record.image)
+        except (RecordRejected, UnreadableImageError) as error:
+            findings.rejected[str(error)] += 1
+            continue
+        _note(findings, record, quality)
+    return findings
+
+
+def _note(findings: _Findings, record: FaceRecord, quality: ImageQuality) -> None:
+    for feature, value in record.labels.items():
+        findings.labels[feature][str(value), record.split] += 1
+        pictures = findings.pictures[str(value)]
+        if len(pictures) < _SHEET_COLUMNS:
+            pictures.append(record.image)
+    findings.sizes[quality.width, quality.height] += 1
+    findings.quality.append(quality)
+
+
+def _print(source: str, findings: _Findings, console: Console) -> None:
+    kept = len(findings.quality)
+    console.print(f"[bold]{source}[/]: {kept} images, {findings.rejected.total()} that cannot be read")
+    for feature, counts in findings.labels.items():
+        table = Table(box=None, pad_edge=False)
+        table.add_column(feature)
+        for split in (*SPLITS, "all"):
+            table.add_column(split, justify="right")
+        for value in dict.fromkeys(value for value, _ in sorted(counts)):
+            numbers = [counts[value, split] for split in SPLITS]
+            table.add_row(value, *map(str, (*numbers, sum(numbers))))
+        console.print(table)
+    if kept:
+        widest = ", ".join(f"{width}x{height} ({count})" for (width, height), count in findings.sizes.most_common(3))
+        console.print(
+            f"sizes {widest}; brightness {_mean(q.brightness for q in findings.quality):.2f}, "
+            f"contrast {_mean(q.contrast for q in findings.quality):.2f}, "
+            f"sharpness {_mean(q.sharpness for q in findings.quality):.3f} (means)",
+            highlight=False,
+        )
+    for reason, count in findings.rejected.most_common(10):
+        console.print(f"  {count} x {reason}", highlight=False, markup=False)
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers)
+
+
+def _draw(file: Path, findings: _Findings) -> None:
+    pictures = [
+        (Image.open(io.BytesIO(encoded)).convert("RGB"), label)
+        for label, images in sorted(findings.pictures.items())
+        for encoded in images
+    ]
+    if not pictures:
+        raise InputError(f"{file}: there is no readable image to draw")
+    try:
+        contact_sheet(pictures, _SHEET_COLUMNS, _SHEET_CELL).save(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: cannot be written: {error}") from error
