@@ -77,9 +77,8 @@ def confusion_matrices(evaluation_uri: str, classes: int) -> dict[SliceKey, np.n
         By slice, sorted as (feature, value) pairs with `split` first: float64 [classes, classes], rows the
         true and columns the predicted class.
     """
-    result = tfma.load_eval_result(evaluation_uri)
     matrices = {}
-    for slice_key, outputs in result.plots:
+    for slice_key, outputs in _candidate_plots(evaluation_uri):
         plots = outputs[""][""]["multiClassConfusionMatrixAtThresholds"]["matrices"]
         matrix = np.zeros((classes, classes))
         # The first threshold counts the highest score as the prediction.
@@ -89,6 +88,12 @@ def confusion_matrices(evaluation_uri: str, classes: int) -> dict[SliceKey, np.n
             matrix[row, column] = entry["numWeightedExamples"]
         matrices[_normalise(slice_key)] = matrix
     return matrices
+
+
+def _candidate_plots(evaluation_uri: str) -> list[Any]:
+    """Reads the plots of the new model: TFMA names it only where a baseline stands beside it."""
+    named = tfma.load_eval_result(evaluation_uri, model_name=tfma.constants.CANDIDATE_KEY)
+    return named.plots or tfma.load_eval_result(evaluation_uri).plots
 
 
 def _normalise(slice_key: Any) -> SliceKey:
@@ -133,7 +138,8 @@ def verdicts(evaluation_uri: str, min_accuracy: float, max_accuracy_drop: float)
         )
         if key == SELECTION_SLICE:
             for entry in metrics.metric_keys_and_values:
-                if entry.key.name == "accuracy":
+                # The difference to the baseline carries the candidate's name too.
+                if entry.key.name == "accuracy" and entry.key.model_name in ("", tfma.constants.CANDIDATE_KEY):
                     values[entry.key.is_diff] = entry.value.double_value.value
     where = "split eval"
     change = values.get(True)

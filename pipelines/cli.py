@@ -69,7 +69,7 @@ def run(
     values = settings.load(profile, chosen.name, overrides or [])
     sources = tuple(data) if data else (_sample(chosen.name, place),)
     record = _run(RunRequest(chosen, values, place, sources, from_node, not no_cache))
-    console.print(progress.summary([record]))
+    console.print(progress.summary([record], place.root))
     raise typer.Exit(_exit_code([record]))
 
 
@@ -85,7 +85,7 @@ def demo(workspace: WorkspaceOption = None) -> None:
     for task in TASKS.values():
         values = settings.load("demo", task.name)
         records.append(_run(RunRequest(task, values, place, (_sample(task.name, place),))))
-    console.print(progress.summary(records))
+    console.print(progress.summary(records, place.root))
     console.print(
         "Next: [bold]make dashboard[/] opens MLflow on these runs; "
         "[bold]hexaface run emotion --profile cpu --data DIR[/] trains on FER-2013; "

@@ -29,6 +29,13 @@ class _LastMessage(logging.Handler):
         self.text = record.getMessage()
 
 
+class _MessageOnly(logging.Formatter):
+    """Leaves traces of errors to the log file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"  {record.getMessage()}"
+
+
 class RunTable:
     """The nodes of a run: state, seconds, and what they produced or are doing."""
 
@@ -77,11 +84,12 @@ class RunTable:
     def _produced(self, node: NodeRecord) -> str:
         if node.state in ("running", "retrying"):
             return self.message.text
-        return "\n".join(f"{name}: {self._short(uri)}" for name, uri in sorted(node.outputs.items()))
+        return "\n".join(f"{name}: {_short(uri, self._workspace)}" for name, uri in sorted(node.outputs.items()))
 
-    def _short(self, uri: str) -> str:
-        path = Path(uri)
-        return str(path.relative_to(self._workspace)) if path.is_relative_to(self._workspace) else uri
+
+def _short(location: str, workspace: Path) -> str:
+    path = Path(location)
+    return str(path.relative_to(workspace)) if path.is_relative_to(workspace) else location
 
 
 @contextmanager
@@ -106,7 +114,7 @@ def show_run(console: Console, title: str, workspace: Path) -> Iterator[OnChange
         logger.removeHandler(table.message)
         return
     handler = logging.StreamHandler(console.file)
-    handler.setFormatter(logging.Formatter("  %(message)s"))
+    handler.setFormatter(_MessageOnly())
     logger.addHandler(handler)
     console.print(title)
 
@@ -118,11 +126,12 @@ def show_run(console: Console, title: str, workspace: Path) -> Iterator[OnChange
     logger.removeHandler(handler)
 
 
-def summary(records: Iterable[RunRecord]) -> Table:
+def summary(records: Iterable[RunRecord], workspace: Path) -> Table:
     """Returns a table of runs: metrics, blessing and where the model was pushed.
 
     Args:
         records: Runs.
+        workspace: Locations are shown relative to it.
 
     Returns:
         One row a run.
@@ -137,7 +146,7 @@ def summary(records: Iterable[RunRecord]) -> Table:
         "seconds",
         "pushed to",
     ):
-        table.add_column(heading, justify="left" if heading in ("task", "pushed to") else "right")
+        table.add_column(heading, justify="left" if heading in ("task", "pushed to") else "right", overflow="fold")
     for record in records:
         table.add_row(
             record.task,
@@ -151,7 +160,7 @@ def summary(records: Iterable[RunRecord]) -> Table:
             ),
             Text("yes", "green") if record.blessed else Text("no", "red"),
             f"{record.seconds:.0f}",
-            record.pushed_to or "-",
+            _short(record.pushed_to, workspace) if record.pushed_to else "-",
         )
     return table
 

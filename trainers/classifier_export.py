@@ -16,6 +16,7 @@ class ClassifierModule(tf.Module):
     """A classifier with all that serving needs inside its graph.
 
     Every signature takes a batch and treats its rows alone, so a batch gives what single requests give.
+    AutoGraph is off: there is no Python control flow to convert, and trying takes longer than tracing.
     """
 
     def __init__(
@@ -73,28 +74,28 @@ class ClassifierModule(tf.Module):
         specification = {name: self._specification[name] for name in features}
         return self.transform_layer(tf.io.parse_example(serialized, specification))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoded images [N] to `classes` string [N, C] and `scores` float [N, C]."""
         return self._answer(self.transform_layer({IMAGE: image_bytes})[self._image_feature])
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, None], tf.uint8, name="pixels")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, None, None], tf.uint8, name="pixels")])
     def serve_pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         """Raw pixels [N, H, W, 1 or 3] to `classes` and `scores`."""
         _, height, width, channels = self.network.input_shape
         return self._answer(from_pixels(pixels, height, width, channels))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
     def serve_examples(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Example [N] (with `image/encoded`) to `classes` and `scores`, for Classify."""
         return self._answer(self._from_examples(inputs, IMAGE)[self._image_feature])
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def evaluate_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Example [N] to `scores` alone, for the Evaluator."""
         return {"scores": self.scores(self._from_examples(examples, IMAGE)[self._image_feature])}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def transform_label(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Example [N] to the transformed label alone, for the Evaluator."""
         return {self._label: self._from_examples(examples, self._label)[self._label]}

@@ -1,0 +1,150 @@
+import ast
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+ROOMS = ("pipelines", "components", "trainers", "data_validation", "serving")
+BELOW = {
+    "pipelines": {"components", "trainers", "data_validation"},
+    "components": {"trainers", "data_validation"},
+    "trainers": {"data_validation"},
+    "data_validation": set(),
+    "serving": set(),
+}
+FORBIDDEN = {
+    "pipelines": set(),
+    "components": set(),
+    "trainers": {"tfx", "apache_beam", "kfp"},
+    "data_validation": {"tfx", "apache_beam", "kfp"},
+    "serving": {"tfx", "apache_beam", "kfp"},
+}
+
+
+def files(room):
+    return sorted((PROJECT / room).rglob("*.py"))
+
+
+def module_name(file):
+    parts = file.relative_to(PROJECT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(source):
+    """Names the modules that a source imports anywhere in it, with importlib's and __import__'s texts."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.lineno, node.module
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            if name in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+                yield node.lineno, node.args[0].value
+
+
+def tops(room):
+    for file in files(room):
+        for line, name in imported(file.read_text(encoding="utf-8")):
+            yield f"{file.relative_to(PROJECT)}:{line}", name.split(".")[0]
+
+
+def fresh(code, *arguments, environment=None):
+    """Runs code in an interpreter of its own and returns its output."""
+    run = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)} | (environment or {}),
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return run.stdout
+
+
+def test_the_parser_sees_all_kinds_of_imports():
+    source = "import a.b, c\nfrom d.e import f\ndef g():\n    if 1:\n        import h\n    import_module('i.j')\nfrom . import k"
+    assert [name for _, name in imported(source)] == ["a.b", "c", "d.e", "h", "i.j"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_go_down_only(room):
+    assert files(room), f"{room} has no modules"
+    wrong = [
+        f"{where} imports {top}"
+        for where, top in tops(room)
+        if top in set(ROOMS) - BELOW[room] - {room} or top in FORBIDDEN[room]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_nothing_imports_the_tests_or_benchmarks(room):
+    assert [where for where, top in tops(room) if top in ("tests", "benchmarks", "pytest")] == []
+
+
+def test_every_room_is_known():
+    rooms = {file.parent.name for file in PROJECT.glob("*/__init__.py")}
+    assert rooms == set(ROOMS)
+
+
+HEAVY = "tensorflow", "apache_beam", "tfx", "tf_keras", "keras", "mlflow", "pandas", "matplotlib", "jax"
+
+
+def test_command_line_imports_nothing_heavy():
+    code = "import sys, json, pipelines.cli; print(json.dumps(sorted(sys.modules)))"
+    loaded = {name.split(".")[0] for name in json.loads(fresh(code))}
+    assert "pipelines" in loaded
+    assert loaded & set(HEAVY) == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["data", "--help"]])
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        "import sys, atexit, pipelines.cli\n"
+        "atexit.register(lambda: print('\\n' + ' '.join({name.split('.')[0] for name in sys.modules})))\n"
+        "sys.argv[0] = 'hexaface'\n"
+        "pipelines.cli.app()"
+    )
+    output = fresh(code, *arguments)
+    assert "Usage: hexaface" in output
+    assert set(output.splitlines()[-1].split()) & set(HEAVY) == set()
+
+
+@pytest.mark.parametrize("arguments", [["-m", "pipelines.cli", "--help"], ["-c", "import pipelines.cli"]])
+def test_command_line_starts_within_a_second(arguments):
+    seconds = []
+    for _ in range(3):
+        # Processor time, so that other work on the machine does not count.
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=PROJECT)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    assert min(seconds) < 1.0
+
+
+def test_any_order_of_imports_ends_with_keras_2():
+    names = [
+        module_name(file)
+        for room in ROOMS
+        for file in files(room)
+        if not any(part.startswith("_") and part != "__init__.py" for part in file.relative_to(PROJECT).parts)
+    ]
+    seed = random.SystemRandom().randrange(10**6)
+    random.Random(seed).shuffle(names)
+    code = (
+        "import sys, importlib\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)\n"
+        "import tensorflow as tf, tf_keras\n"
+        "print(tf.keras.__version__, tf.keras.Model is tf_keras.Model)"
+    )
+    output = fresh(code, *names, environment={"TF_USE_LEGACY_KERAS": ""})
+    version, same = output.splitlines()[-1].split()
+    assert version.startswith("2."), f"order of seed {seed}: {names[:5]}"
+    assert same == "True"
