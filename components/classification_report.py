@@ -145,6 +145,7 @@ def draw_distribution(file: Path, counts: pd.DataFrame, title: str) -> None:
         values = counts.sum(axis=1) if name == "combined" else counts[name]
         bars = panel.bar(counts.index, values, color="tab:blue")
         panel.bar_label(bars, fontsize=8)
+        panel.margins(y=0.12)
         panel.tick_params(axis="x", rotation=45)
         panel.set_title(f"{name}: {int(values.sum())} images")
         panel.set_ylabel("images")

@@ -43,7 +43,7 @@ TASKS: Mapping[str, FaceTask] = {
             classes=EMOTIONS,
             schema="emotion.pbtxt",
             module="trainers.emotion",
-            slices=("source",),
+            slices=("source", "copy_of_training"),
             sample_images=2000,
         ),
     )

@@ -24,6 +24,9 @@ INDEX_NAME = "fer2013_index.csv"
 SIDE = 48
 USAGE_SPLITS = {"Training": "train", "PublicTest": "eval", "PrivateTest": "test"}
 DUPLICATE_REASON = "same picture as a training image"
+# Whether an evaluation or test image is a copy of a training image: metrics are sliced by it, since a figure
+# over copies says less than it seems.
+COPY_FEATURE = "copy_of_training"
 # A row of pixels has some 9,000 characters; the csv module's own limit is not needed, ours keeps rows sane.
 _MAX_FIELD = 1_000_000
 
@@ -69,7 +72,7 @@ class FerCsvReader:
 
     def items(self) -> Iterator[CsvRow]:
         """Lists the rows in file order."""
-        training = self._training_digests() if self._drop_duplicates else set()
+        training = self._training_digests()
         for line, row in _rows(self._file):
             pixels, usage = row["pixels"] or "", row["Usage"] or ""
             duplicate = usage != "Training" and _digest(pixels) in training
@@ -81,14 +84,14 @@ class FerCsvReader:
 
     def load(self, item: CsvRow) -> FaceRecord:
         """Turns a row into a PNG (lossless) and its label; see `Reader.load`."""
-        if item.duplicate:
+        if item.duplicate and self._drop_duplicates:
             raise RecordDropped(DUPLICATE_REASON)
         return FaceRecord(
             filename=self.name(item),
             image=_encode_png(_parse_pixels(item.pixels)),
             split=_split(item.usage),
             source=self.source,
-            labels={"emotion": _emotion(item.emotion)},
+            labels={"emotion": _emotion(item.emotion), COPY_FEATURE: "yes" if item.duplicate else "no"},
         )
 
     def _training_digests(self) -> set[bytes]:
@@ -123,11 +126,7 @@ class FerFolderReader:
     def items(self) -> Iterator[IndexRow]:
         """Lists the rows of the index in file order."""
         rows = list(_rows(self._index))
-        training = (
-            {row["duplicate_group"] for _, row in rows if row["Usage"] == "Training"} - {"", None}
-            if self._drop_duplicates
-            else set()
-        )
+        training = {row.get("duplicate_group") for _, row in rows if row["Usage"] == "Training"} - {"", None}
         for line, row in rows:
             duplicate = row["Usage"] != "Training" and row.get("duplicate_group") in training
             yield IndexRow(line, row["emotion"] or "", row["Usage"] or "", row["path"] or "", duplicate)
@@ -138,14 +137,14 @@ class FerFolderReader:
 
     def load(self, item: IndexRow) -> FaceRecord:
         """Reads an image file; see `Reader.load`."""
-        if item.duplicate:
+        if item.duplicate and self._drop_duplicates:
             raise RecordDropped(DUPLICATE_REASON)
         return FaceRecord(
             filename=self.name(item),
             image=self._read(item.path),
             split=_split(item.usage),
             source=self.source,
-            labels={"emotion": _emotion(item.emotion)},
+            labels={"emotion": _emotion(item.emotion), COPY_FEATURE: "yes" if item.duplicate else "no"},
         )
 
     def _read(self, path: str) -> bytes:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from components.readers.fer2013 import COPY_FEATURE
 from components.readers.record import FaceRecord, RecordRejected, hash_split
 from data_validation.image_quality import MAX_PIXELS
 
@@ -80,7 +81,8 @@ class FergReader:
             image=_reduce(self._root / item.path),
             split=CHARACTER_SPLITS.get(item.character) or hash_split(item.character),
             source=self.source,
-            labels={"emotion": EMOTION_NAMES[item.emotion]},
+            # No character is on two sides, so no picture is.
+            labels={"emotion": EMOTION_NAMES[item.emotion], COPY_FEATURE: "no"},
         )
 
 

@@ -27,16 +27,20 @@ def test_known_identities_stay_where_they_are():
 
 
 def test_split_does_not_depend_on_the_process():
-    code = "from components.readers.record import hash_split; print([hash_split(f'person {n}') for n in range(99)])"
+    code = (
+        "from components.readers.record import hash_split\n"
+        "print([hash_split(f'person {number}') for number in range(99)])"
+    )
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "77"}
     )
     assert run.stdout.strip() == str([hash_split(f"person {number}") for number in range(99)])
 
 
-@pytest.mark.parametrize(
-    ("eval_percent", "test_percent"), [(10, 10), (20, 5), (0, 10), (30, 0), (50, 50), (0, 100)]
-)
+SHARES = [(10, 10), (20, 5), (0, 10), (30, 0), (50, 50), (0, 100)]
+
+
+@pytest.mark.parametrize(("eval_percent", "test_percent"), SHARES)
 def test_shares(eval_percent, test_percent):
     counts = Counter(hash_split(name, eval_percent, test_percent) for name in NAMES)
     assert set(counts) <= set(SPLITS)

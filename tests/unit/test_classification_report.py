@@ -66,7 +66,7 @@ def test_tables_equal_those_of_scikit_learn(true, predicted):
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=12))
 def test_small_tables_equal_those_of_scikit_learn(pairs):
     true, predicted = zip(*pairs, strict=True)
-    table = per_class_table(confusion_matrix(true, predicted, labels=range(3)), "abc")
+    table = per_class_table(confusion_matrix(true, predicted, labels=range(3)), list("abc"))
     expected = precision_recall_fscore_support(true, predicted, labels=range(3), zero_division=0)
     np.testing.assert_allclose(table.to_numpy().T, expected, rtol=1e-12)
 

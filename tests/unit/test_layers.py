@@ -55,22 +55,32 @@ def tops(room):
             yield f"{file.relative_to(PROJECT)}:{line}", name.split(".")[0]
 
 
-def fresh(code, *arguments, environment=None):
+def fresh(code, *arguments):
     """Runs code in an interpreter of its own and returns its output."""
+    # Without what this process has set for itself.
+    environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
     run = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
         cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)} | (environment or {}),
+        env=environment | {"PYTHONPATH": str(PROJECT)},
     )
     assert run.returncode == 0, run.stderr[-3000:]
     return run.stdout
 
 
 def test_the_parser_sees_all_kinds_of_imports():
-    source = "import a.b, c\nfrom d.e import f\ndef g():\n    if 1:\n        import h\n    import_module('i.j')\nfrom . import k"
-    assert [name for _, name in imported(source)] == ["a.b", "c", "d.e", "h", "i.j"]
+    lines = [
+        "import a.b, c",
+        "from d.e import f",
+        "def g():",
+        "    if 1:",
+        "        import h",
+        "    import_module('i.j')",
+        "from . import k",
+    ]
+    assert sorted(imported("\n".join(lines))) == [(1, "a.b"), (1, "c"), (2, "d.e"), (5, "h"), (6, "i.j")]
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -117,13 +127,14 @@ def test_help_imports_nothing_heavy(arguments):
     assert set(output.splitlines()[-1].split()) & set(HEAVY) == set()
 
 
-@pytest.mark.parametrize("arguments", [["-m", "pipelines.cli", "--help"], ["-c", "import pipelines.cli"]])
-def test_command_line_starts_within_a_second(arguments):
+@pytest.mark.parametrize("command", [["hexaface", "--help"], ["python", "-c", "import pipelines.cli"]])
+def test_command_line_starts_within_a_second(command):
+    command = [str(Path(sys.executable).with_name(command[0])), *command[1:]]
     seconds = []
     for _ in range(3):
         # Processor time, so that other work on the machine does not count.
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=PROJECT)
+        subprocess.run(command, check=True, capture_output=True, cwd=PROJECT)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert min(seconds) < 1.0
@@ -142,9 +153,6 @@ def test_any_order_of_imports_ends_with_keras_2():
         "import sys, importlib\n"
         "for name in sys.argv[1:]: importlib.import_module(name)\n"
         "import tensorflow as tf, tf_keras\n"
-        "print(tf.keras.__version__, tf.keras.Model is tf_keras.Model)"
+        "print(tf.keras.Model is tf_keras.Model)"
     )
-    output = fresh(code, *names, environment={"TF_USE_LEGACY_KERAS": ""})
-    version, same = output.splitlines()[-1].split()
-    assert version.startswith("2."), f"order of seed {seed}: {names[:5]}"
-    assert same == "True"
+    assert fresh(code, *names).splitlines()[-1] == "True", f"order of seed {seed}: {names}"
