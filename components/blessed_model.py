@@ -22,7 +22,7 @@ class LatestOtherBlessedModelStrategy(tfx.dsl.experimental.ResolverStrategy):
             input_dict: `model` and `model_blessing`, all of the pipeline, and `candidate`, this run's model.
 
         Returns:
-            The same keys; `model` and `model_blessing` hold one artifact, or none where there is no such model.
+            The same keys; `model` and `model_blessing` hold one artifact each, or none.
         """
         del store
         candidates = {artifact.id for artifact in input_dict["candidate"]}

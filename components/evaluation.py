@@ -139,7 +139,10 @@ def verdicts(evaluation_uri: str, min_accuracy: float, max_accuracy_drop: float)
         if key == SELECTION_SLICE:
             for entry in metrics.metric_keys_and_values:
                 # The difference to the baseline carries the candidate's name too.
-                if entry.key.name == "accuracy" and entry.key.model_name in ("", tfma.constants.CANDIDATE_KEY):
+                if entry.key.name == "accuracy" and entry.key.model_name in (
+                    "",
+                    tfma.constants.CANDIDATE_KEY,
+                ):
                     values[entry.key.is_diff] = entry.value.double_value.value
     where = "split eval"
     change = values.get(True)

@@ -89,7 +89,8 @@ class _Page:
     def save(self) -> None:
         style = (
             "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
-            "table{border-collapse:collapse}td,th{padding:.2rem .7rem;border-bottom:1px solid #ccc;text-align:right}"
+            "table{border-collapse:collapse}"
+            "td,th{padding:.2rem .7rem;border-bottom:1px solid #ccc;text-align:right}"
             "figure{margin:1rem 0}figcaption{font-weight:600}img{max-width:100%}"
         )
         body = "\n".join(self._parts)

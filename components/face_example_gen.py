@@ -104,6 +104,7 @@ class ReadFaces(beam.PTransform):
         self._readers = readers
 
     def expand(self, pipeline: beam.Pipeline) -> beam.pvalue.PCollection:
+        """Builds the steps; Beam calls it."""
         return (
             pipeline
             | "Readers" >> beam.Create(self._readers)
@@ -209,7 +210,8 @@ def _check(ingestion: Ingestion, folders: list[Path], max_rejected_fraction: flo
         most = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
         raise InputError(
             f"{where}: {rejected} of {total} records rejected ({rejected / total:.1%}), more than "
-            f"data.max_rejected_fraction={max_rejected_fraction:g} allows: {most}; first: {ingestion.first_rejected}"
+            f"data.max_rejected_fraction={max_rejected_fraction:g} allows: {most}; "
+            f"first: {ingestion.first_rejected}"
         )
     empty = [split for split in SPLITS if not ingestion.split_total(split)]
     if empty:

@@ -80,8 +80,12 @@ def open_run(tracking_uri: str, artifact_root: str, experiment: str, pipeline_ru
     mlflow.set_tracking_uri(tracking_uri)
     client = mlflow.MlflowClient()
     found = client.get_experiment_by_name(experiment)
-    experiment_id = found.experiment_id if found else client.create_experiment(
-        experiment, artifact_location=f"{artifact_root}/{experiment}" if artifact_root else None
+    experiment_id = (
+        found.experiment_id
+        if found
+        else client.create_experiment(
+            experiment, artifact_location=f"{artifact_root}/{experiment}" if artifact_root else None
+        )
     )
     runs = client.search_runs(
         [experiment_id], f"tags.`{PIPELINE_RUN_TAG}` = '{pipeline_run_id}'", max_results=1

@@ -15,6 +15,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
+# Issue: MLflow's client tries a dead server for minutes, which a training would wait for at every epoch.
+# Solution: give up after two tries; what could not be sent is kept and sent later.
+# Can go: never, these are our choice of MLflow's own settings.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+
 # Issue: the Google client libraries warn about Python's and gRPC's age, some twenty lines an import.
 # Solution: hide just these; nothing here calls them.
 # Can go: with the TFX 1.16 stack.

@@ -89,7 +89,9 @@ def _print(source: str, findings: _Findings, console: Console) -> None:
             table.add_row(value, *map(str, (*numbers, sum(numbers))))
         console.print(table)
     if kept:
-        widest = ", ".join(f"{width}x{height} ({count})" for (width, height), count in findings.sizes.most_common(3))
+        widest = ", ".join(
+            f"{width}x{height} ({count})" for (width, height), count in findings.sizes.most_common(3)
+        )
         console.print(
             f"sizes {widest}; brightness {_mean(q.brightness for q in findings.quality):.2f}, "
             f"contrast {_mean(q.contrast for q in findings.quality):.2f}, "

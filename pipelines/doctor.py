@@ -68,7 +68,9 @@ def _guard(name: str, check: Callable[[], Check]) -> Check:
 def _python() -> Check:
     found = platform.python_version()
     passed = sys.version_info[:2] == _PYTHON
-    return Check("Python", passed, found, "" if passed else "`make demo` makes an environment with Python 3.10")
+    return Check(
+        "Python", passed, found, "" if passed else "`make demo` makes an environment with Python 3.10"
+    )
 
 
 def _package(package: str, prefix: str) -> Check:
@@ -77,7 +79,9 @@ def _package(package: str, prefix: str) -> Check:
     except PackageNotFoundError:
         return Check(package, False, "missing", "`make demo` installs the lock")
     passed = found.startswith(prefix)
-    return Check(package, passed, found, "" if passed else f"expected {prefix}*; `make demo` installs the lock")
+    return Check(
+        package, passed, found, "" if passed else f"expected {prefix}*; `make demo` installs the lock"
+    )
 
 
 def _memory() -> Check:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from components.readers.catalog import ReaderOptions, open_readers, select_spans
 from data_validation.errors import InputError
 from pipelines.runs import NodeRecord, RunRecord, latest, run_key, unchanged
 from pipelines.settings import Settings, Workspace
@@ -20,7 +21,7 @@ logger = logging.getLogger("hexaface.run")
 
 T = TypeVar("T")
 
-# Called with the state of a node whenever it changes: `waiting`, `running`, `retrying`, `ran`, `cached`, `failed`.
+# Told of a node whenever its state changes; the states are listed at NodeRecord.
 OnChange = Callable[[NodeRecord], None]
 
 
@@ -60,6 +61,7 @@ def run(request: RunRequest, on_change: OnChange) -> RunRecord:
     """
     start = time.monotonic()
     workspace, task = request.workspace, request.task
+    check_sources(request)
     key = run_key(request.settings, workspace, request.sources)
     previous = latest(workspace, task.name)
     if request.use_cache and not request.from_node and previous and unchanged(previous, key, workspace):
@@ -76,6 +78,18 @@ def run(request: RunRequest, on_change: OnChange) -> RunRecord:
     if isinstance(error, InputError):
         raise error
     return record
+
+
+def check_sources(request: RunRequest) -> None:
+    """Refuses data that no reader knows, before anything heavy is loaded.
+
+    Raises:
+        InputError: A folder is missing, holds no known data set, or a data set lacks a column.
+    """
+    for source in request.sources:
+        folders, _ = select_spans(source, request.settings.data.spans)
+        for folder in folders:
+            open_readers(folder, ReaderOptions(request.settings.data.drop_test_duplicates))
 
 
 def _run_nodes(

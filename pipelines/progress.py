@@ -84,7 +84,9 @@ class RunTable:
     def _produced(self, node: NodeRecord) -> str:
         if node.state in ("running", "retrying"):
             return self.message.text
-        return "\n".join(f"{name}: {_short(uri, self._workspace)}" for name, uri in sorted(node.outputs.items()))
+        return "\n".join(
+            f"{name}: {_short(uri, self._workspace)}" for name, uri in sorted(node.outputs.items())
+        )
 
 
 def _short(location: str, workspace: Path) -> str:
@@ -146,7 +148,9 @@ def summary(records: Iterable[RunRecord], workspace: Path) -> Table:
         "seconds",
         "pushed to",
     ):
-        table.add_column(heading, justify="left" if heading in ("task", "pushed to") else "right", overflow="fold")
+        table.add_column(
+            heading, justify="left" if heading in ("task", "pushed to") else "right", overflow="fold"
+        )
     for record in records:
         table.add_row(
             record.task,

@@ -242,8 +242,9 @@ def load(profile: str, task: str, overrides: Iterable[str] = ()) -> Settings:
 def _read_profile(profile: str, task: str) -> tuple[dict[str, Any], str]:
     file = Path(profile) if profile.endswith((".yaml", ".yml")) else PROFILES / f"{profile}.yaml"
     if not file.is_file():
+        known = profile_names()
         raise InputError(
-            f"profile {profile!r}: expected {', '.join(profile_names())} or a YAML file{_hint(profile, profile_names())}"
+            f"profile {profile!r}: expected {', '.join(known)} or a YAML file{_hint(profile, known)}"
         )
     try:
         sections = yaml.safe_load(file.read_text(encoding="utf-8")) or {}

@@ -79,7 +79,9 @@ class ClassifierModule(tf.Module):
         """Encoded images [N] to `classes` string [N, C] and `scores` float [N, C]."""
         return self._answer(self.transform_layer({IMAGE: image_bytes})[self._image_feature])
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, None, None], tf.uint8, name="pixels")])
+    @tf.function(
+        autograph=False, input_signature=[tf.TensorSpec([None, None, None, None], tf.uint8, name="pixels")]
+    )
     def serve_pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         """Raw pixels [N, H, W, 1 or 3] to `classes` and `scores`."""
         _, height, width, channels = self.network.input_shape

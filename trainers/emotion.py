@@ -111,7 +111,7 @@ def build_network(settings: Mapping[str, Any]) -> keras.Model:
 
 
 def _in_float32(network: keras.Model, settings: Mapping[str, Any]) -> keras.Model:
-    """Rebuilds a network for serving: half precision would make scores depend on the machine and the batch."""
+    """Rebuilds a network for serving: half precision makes scores depend on machine and batch."""
     keras.mixed_precision.set_global_policy("float32")
     served = build_network(settings)
     served.set_weights(network.get_weights())
@@ -138,25 +138,28 @@ def _datasets(
     batch_size = settings["batch_size"]
     train = _examples(fn_args.train_files, transform)
     count = training.count_examples(fn_args.train_files)
+    steps = max(1, count // batch_size)
     if training.fits_in_memory(train, count):
         train = train.cache()
     train = (
         train.unbatch()
         .shuffle(min(count, _SHUFFLE), seed=settings["seed"])
         .batch(batch_size, drop_remainder=count >= batch_size)
+        # Lost by unbatch. Without it Keras finds the end of an epoch by a step too many, which may count.
+        .apply(tf.data.experimental.assert_cardinality(steps))
         .map(
             lambda images, labels: (augment_batch(images, augmentation), labels),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=training.PARALLEL,
         )
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(training.PARALLEL)
     )
-    validation = _examples(fn_args.eval_files, transform).cache().prefetch(tf.data.AUTOTUNE)
-    return train, validation, max(1, count // batch_size)
+    validation = _examples(fn_args.eval_files, transform).cache().prefetch(training.PARALLEL)
+    return train, validation, steps
 
 
 def _examples(files: list[str], transform: tft.TFTransformOutput) -> tf.data.Dataset:
     """Returns batches of (image, one-hot label)."""
     return training.transformed_examples(files, transform, batch_size=256).map(
         lambda features: (features[IMAGE], tf.one_hot(features[LABEL], len(EMOTIONS))),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=training.PARALLEL,
     )

@@ -21,6 +21,9 @@ from trainers.live_metrics import LiveMetrics
 
 logger = logging.getLogger("hexaface.trainer")
 
+# Parallel calls and prefetched batches. Not tf.data.AUTOTUNE, under which trainings on two cores were seen to
+# stand still for up to a minute between epochs, all threads waiting.
+PARALLEL = max(2, os.cpu_count() or 1)
 # Decoded images are kept in memory up to this many bytes; larger sets are decoded every epoch.
 CACHE_BYTES = 4 << 30
 
@@ -73,7 +76,7 @@ def transformed_examples(
         return layer(tf.io.parse_example(serialized, specification))
 
     records = tf.data.TFRecordDataset(files, compression_type="GZIP")
-    return records.batch(batch_size).map(apply, num_parallel_calls=tf.data.AUTOTUNE)
+    return records.batch(batch_size).map(apply, num_parallel_calls=PARALLEL)
 
 
 def count_examples(patterns: list[str]) -> int:
@@ -150,27 +153,47 @@ class BestWeights(keras.callbacks.Callback):
         """
         super().__init__()
         self._folder = folder
-        self._file = folder / "best.weights.h5"
         self._monitor = monitor
         self._patience = patience
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Saves a better epoch's weights; stops after `patience` worse ones."""
-        del logs
-        values = [row[self._monitor] for row in read_history(self._folder / HISTORY_FILE)]
-        best = max(range(len(values)), key=values.__getitem__)
-        if best == len(values) - 1:
-            temporary = self._file.with_name("next.weights.h5")
+        del epoch, logs
+        values = self._values()
+        best = _first_maximum(values)
+        if best == len(values):
+            temporary = self._folder / "next.weights.h5"
             self.model.save_weights(temporary)
-            os.replace(temporary, self._file)
-        elif epoch - best >= self._patience:
+            os.replace(temporary, self._file(best))
+        # The best before this epoch is kept too: after a kill, this epoch may be trained again and be worse.
+        keep = {self._file(best), self._file(_first_maximum(values[:-1]))}
+        for file in set(self._folder.glob("best-*.weights.h5")) - keep:
+            file.unlink()
+        if self.exhausted():
             logger.info("no better %s for %d epochs: stopping", self._monitor, self._patience)
             self.model.stop_training = True
 
+    def exhausted(self) -> bool:
+        """Tells whether the last `patience` epochs brought nothing better."""
+        values = self._values()
+        return bool(values) and len(values) - _first_maximum(values) >= self._patience
+
     def restore(self) -> None:
         """Loads the best epoch's weights into the model."""
-        if self._file.is_file():
-            self.model.load_weights(self._file)
+        values = self._values()
+        if values:
+            self.model.load_weights(self._file(_first_maximum(values)))
+
+    def _values(self) -> list[float]:
+        return [row[self._monitor] for row in read_history(self._folder / HISTORY_FILE)]
+
+    def _file(self, epoch: int) -> Path:
+        return self._folder / f"best-{epoch}.weights.h5"
+
+
+def _first_maximum(values: list[float]) -> int:
+    """Returns the number, from 1, of the first greatest value; 0 where there is none."""
+    return values.index(max(values)) + 1 if values else 0
 
 
 def fit(
@@ -210,9 +233,10 @@ def fit(
     resumed = len(read_history(folder / HISTORY_FILE))
     if resumed:
         logger.info("going on after epoch %d of an interrupted training", resumed)
-    _spare_autograph(model)
-    model.fit(train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0)
     best.set_model(model)
+    if not best.exhausted():
+        _spare_autograph(model)
+        model.fit(train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0)
     best.restore()
     history = read_history(folder / HISTORY_FILE)
     write_history(Path(history_folder) / HISTORY_FILE, history)

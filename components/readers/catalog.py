@@ -49,9 +49,8 @@ def open_readers(folder: Path, options: ReaderOptions) -> list[Reader]:
     if (folder / ferg.FOLDER_NAME).is_dir():
         readers.append(ferg.FergReader(folder))
     if not readers:
-        raise InputError(
-            f"{folder}: no known data set; expected {fer2013.CSV_NAME}, {fer2013.INDEX_NAME} or {ferg.FOLDER_NAME}/"
-        )
+        known = f"{fer2013.CSV_NAME}, {fer2013.INDEX_NAME} or {ferg.FOLDER_NAME}/"
+        raise InputError(f"{folder}: no known data set; expected {known}")
     return readers
 
 

@@ -21,7 +21,7 @@ class FaceRecord:
     """One labelled image.
 
     Attributes:
-        filename: Where the record comes from, relative to the data set: `train/happy/7.jpg`, `fer2013.csv:12`.
+        filename: Where it comes from, relative to the data set: `Training/happy/7.jpg`, `fer2013.csv:12`.
         image: The encoded image.
         split: `train`, `eval` or `test`.
         source: Name of the data set.

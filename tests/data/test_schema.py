@@ -9,7 +9,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 import data_validation
 from components.face_example_gen import to_example
-from components.readers.fer2013 import FerCsvReader, FerFolderReader
+from components.readers.fer2013 import COPY_FEATURE, FerCsvReader, FerFolderReader
 from components.readers.ferg import FergReader
 from components.readers.record import SPLITS, FaceRecord
 from data_validation.image_quality import UnreadableImageError
@@ -34,9 +34,23 @@ def domains(schema):
     return {domain.name: tuple(domain.value) for domain in schema.string_domain}
 
 
+@pytest.fixture(params=[FerCsvReader, FerFolderReader, FergReader], ids=lambda kind: kind.__name__)
+def record(request, tmp_path, encode, face):
+    """A record of each reader."""
+    pixels = " ".join(str(value) for value in face().ravel())
+    (tmp_path / "fer2013.csv").write_text(f"emotion,pixels,Usage\n4,{pixels},PublicTest\n")
+    (tmp_path / "fer2013_index.csv").write_text("emotion,Usage,path\n4,PublicTest,1.png\n")
+    (tmp_path / "1.png").write_bytes(encode(face()))
+    ferg = tmp_path / "FERG_DB_256/mery/mery_sadness"
+    ferg.mkdir(parents=True)
+    (ferg / "1.png").write_bytes(encode(face()))
+    reader = request.param(tmp_path)
+    (item,) = reader.items()
+    return reader.load(item)
+
+
 @pytest.fixture
-def example(encode, face):
-    record = FaceRecord("a/1.png", encode(face()), "eval", "ferg", {"emotion": "sad"})
+def example(record):
     return to_example(record)
 
 
@@ -51,6 +65,7 @@ def test_domains_are_those_of_the_code(domains):
         "emotion": EMOTIONS,
         "source": tuple(sorted({reader.source for reader in (FerCsvReader, FerFolderReader, FergReader)})),
         "split": SPLITS,
+        COPY_FEATURE: ("no", "yes"),
     }
 
 
@@ -87,14 +102,15 @@ def test_example_lies_in_the_schema_s_domains(schema, domains, example):
             assert value <= domain.max or not domain.HasField("max")
 
 
-def test_example_holds_the_record(example, encode, face):
+def test_example_holds_the_record(example, record, face):
     features = example.features.feature
-    assert features["image/encoded"].bytes_list.value[0] == encode(face())
-    assert features["image/filename"].bytes_list.value[0] == b"a/1.png"
-    assert features["emotion"].bytes_list.value[0] == b"sad"
-    assert features["source"].bytes_list.value[0] == b"ferg"
-    assert features["split"].bytes_list.value[0] == b"eval"
-    assert features["image/bytes"].int64_list.value[0] == len(encode(face()))
+    texts = {"image/filename": record.filename, "source": record.source, "split": "eval", "emotion": "sad"}
+    for name, text in texts.items():
+        assert features[name].bytes_list.value[0].decode() == text
+    assert features["image/encoded"].bytes_list.value[0] == record.image
+    numbers = {"image/bytes": len(record.image), "image/height": 48, "image/width": 48}
+    for name, number in numbers.items():
+        assert features[name].int64_list.value[0] == number
     brightness = features["image/brightness"].float_list.value[0]
     assert brightness == pytest.approx(face().mean() / 255, rel=1e-5)
 
@@ -107,15 +123,29 @@ def test_labels_of_all_kinds_become_features(encode, face):
     assert features["weight"].float_list.value[0] == 0.5
 
 
-@pytest.mark.xfail(strict=True, reason="the measuring takes formats that the training cannot decode")
-@pytest.mark.parametrize("file_format", ["WEBP", "TIFF", "PPM", "ICO", "BMP"])
-def test_an_accepted_image_can_be_decoded_for_training(encode, face, file_format):
-    content = encode(face(side=32), file_format)  # grey; a grey BMP has 8 bits a pixel
+def accepted(content):
     try:
         to_example(FaceRecord("1", content, "train", "fer2013", {"emotion": "sad"}))
     except UnreadableImageError:
-        return
-    assert tf.io.decode_image(content, channels=3, expand_animations=False).shape[:2] == (32, 32)
+        return False
+    return True
+
+
+@pytest.mark.xfail(strict=True, reason="the measuring takes formats that the training cannot decode")
+@pytest.mark.parametrize("file_format", ["WEBP", "TIFF", "PPM", "ICO"])
+def test_an_accepted_format_can_be_decoded_for_training(encode, face, file_format):
+    content = encode(face(side=32), file_format)
+    if accepted(content):
+        decoded = tf.io.decode_image(content, channels=3, expand_animations=False)
+        assert decoded.shape[:2] == (32, 32)
+
+
+@pytest.mark.xfail(strict=True, reason="Pillow takes a PNG without its last bytes, the training does not")
+@pytest.mark.parametrize("cut", [1, 12, 20])
+def test_a_png_without_its_end_can_be_decoded_for_training_or_is_refused(encode, face, cut):
+    content = encode(face())[:-cut]
+    if accepted(content):
+        assert tf.io.decode_image(content, channels=3).shape[:2] == (48, 48)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,153 @@
+"""How the exported emotion model behaves, whatever its accuracy."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+from emotion_runs import EmotionRun
+from PIL import Image
+
+from components.face_example_gen import to_example
+from components.readers.catalog import ReaderOptions, open_readers
+from components.readers.record import FaceRecord
+from data_validation.labels import EMOTIONS
+from trainers.training import transformed_examples
+
+pytestmark = pytest.mark.e2e
+
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def model(emotion_run: EmotionRun):
+    return tf.saved_model.load(emotion_run.record.pushed_to)
+
+
+@pytest.fixture(scope="module")
+def faces(emotion_samples: Path) -> list[FaceRecord]:
+    """Test images of both sources."""
+    records = [
+        reader.load(item)
+        for reader in open_readers(emotion_samples, ReaderOptions())
+        for item in reader.items()
+    ]
+    return [record for record in records if record.split == "test"]
+
+
+def scores(model, images: list[bytes]) -> np.ndarray:
+    return model.signatures["serving_default"](image_bytes=tf.constant(images))["scores"].numpy()
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def pixels(record: FaceRecord) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(record.image)).convert("L"))
+
+
+def test_signatures(model) -> None:
+    assert {"serving_default", "pixels", "serve_examples", "examples"} <= set(model.signatures)
+    outputs = model.signatures["serving_default"].structured_outputs
+    assert {name: spec.dtype for name, spec in outputs.items()} == {
+        "classes": tf.string,
+        "scores": tf.float32,
+    }
+
+
+def test_answers_with_class_names_and_probabilities(model, faces: list[FaceRecord]) -> None:
+    answer = model.signatures["serving_default"](image_bytes=tf.constant([face.image for face in faces[:3]]))
+    assert answer["classes"].numpy().astype(str).tolist() == [list(EMOTIONS)] * 3
+    np.testing.assert_allclose(answer["scores"].numpy().sum(axis=1), 1.0, atol=TOLERANCE)
+
+
+def test_batch_equals_single(model, faces: list[FaceRecord]) -> None:
+    images = [face.image for face in faces[:16]]
+    single = np.concatenate([scores(model, [image]) for image in images])
+    np.testing.assert_allclose(scores(model, images), single, atol=TOLERANCE)
+
+
+def test_signatures_agree(model, faces: list[FaceRecord]) -> None:
+    """Encoded images, raw pixels and tf.Example are three ways to the same scores."""
+    chosen = faces[:8]
+    expected = scores(model, [face.image for face in chosen])
+    raw = np.stack([pixels(face) for face in chosen])[..., np.newaxis]
+    serialized = tf.constant([to_example(face).SerializeToString() for face in chosen])
+    for answer in (
+        model.signatures["pixels"](pixels=tf.constant(raw)),
+        model.signatures["serve_examples"](inputs=serialized),
+        model.signatures["examples"](examples=serialized),
+    ):
+        np.testing.assert_allclose(answer["scores"].numpy(), expected, atol=TOLERANCE)
+
+
+def test_example_without_label_is_served(model, faces: list[FaceRecord]) -> None:
+    example = tf.train.Example(
+        features=tf.train.Features(
+            feature={"image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[faces[0].image]))}
+        )
+    )
+    answer = model.signatures["serve_examples"](inputs=tf.constant([example.SerializeToString()]))
+    np.testing.assert_allclose(answer["scores"].numpy(), scores(model, [faces[0].image]), atol=TOLERANCE)
+
+
+def test_training_and_serving_see_the_same_tensor(
+    model, emotion_run: EmotionRun, faces: list[FaceRecord], tmp_path: Path
+) -> None:
+    file = str(tmp_path / "examples.gz")
+    with tf.io.TFRecordWriter(file, "GZIP") as writer:
+        for face in faces:
+            writer.write(to_example(face).SerializeToString())
+    graph = next(
+        node.outputs["transform_graph"] for node in emotion_run.record.nodes if node.node == "Transform"
+    )
+    (training,) = transformed_examples([file], tft.TFTransformOutput(graph), batch_size=len(faces))
+    serving = model.transform_layer({"image/encoded": tf.constant([face.image for face in faces])})
+    np.testing.assert_array_equal(training["image/encoded"].numpy(), serving["image/encoded"].numpy())
+    labels = [EMOTIONS[number] for number in training["emotion"].numpy()]
+    assert labels == [face.labels["emotion"] for face in faces]
+
+
+def test_takes_any_size_colour_and_format(model, faces: list[FaceRecord]) -> None:
+    """A larger colour JPEG of a face is judged as the face itself."""
+    grey = Image.open(io.BytesIO(faces[0].image))
+    buffer = io.BytesIO()
+    grey.convert("RGB").resize((192, 192), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=95)
+    small, large = scores(model, [faces[0].image, buffer.getvalue()])
+    assert np.abs(small - large).max() < 0.2
+
+
+def agreement(model, faces: list[FaceRecord], change) -> float:
+    """Returns the share of faces that are judged alike before and after a change of their pixels."""
+    before = scores(model, [face.image for face in faces]).argmax(axis=1)
+    after = scores(model, [png(change(pixels(face))) for face in faces]).argmax(axis=1)
+    return float((before == after).mean())
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_brightness_changes_few_answers(model, faces: list[FaceRecord], factor: float) -> None:
+    assert agreement(model, faces, lambda image: np.clip(image * factor, 0, 255).astype(np.uint8)) >= 0.8
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_shift_by_one_pixel_changes_few_answers(model, faces: list[FaceRecord], axis: int) -> None:
+    assert agreement(model, faces, lambda image: np.roll(image, 1, axis)) >= 0.8
+
+
+def test_mirror_image_is_judged_alike(model, faces: list[FaceRecord]) -> None:
+    """Scores are averaged over both, so they are equal but for rounding."""
+    images = [pixels(face) for face in faces]
+    straight = scores(model, [png(image) for image in images])
+    mirrored = scores(model, [png(np.ascontiguousarray(image[:, ::-1])) for image in images])
+    np.testing.assert_allclose(straight, mirrored, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("junk", [b"", b"not an image", b"\xff\xd8\xff\xe0 broken"])
+def test_junk_is_refused_as_invalid(model, junk: bytes) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        scores(model, [junk])

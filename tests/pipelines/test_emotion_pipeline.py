@@ -1,0 +1,255 @@
+"""The emotion pipeline from fer2013.csv and FERG folders to a blessed, tracked, pushed model."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from emotion_runs import EmotionRun, run
+
+from components.tracking import PIPELINE_RUN_TAG, Submission, submit
+from pipelines.settings import Workspace
+
+pytestmark = pytest.mark.e2e
+
+NODES = [
+    "FaceExampleGen",
+    "ImportSchemaGen",
+    "StatisticsGen",
+    "ExampleValidator",
+    "AnomalyGate",
+    "Transform",
+    "Trainer",
+    "LatestBlessedResolver",
+    "Evaluator",
+    "EvaluationReport",
+    "Pusher",
+    "MLflowTracker",
+]
+
+
+def states(outcome: EmotionRun) -> dict[str, str]:
+    return {node.node: node.state for node in outcome.record.nodes}
+
+
+def client(workspace: Workspace) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(workspace.tracking_uri)
+
+
+def test_runs_every_node_once(emotion_run: EmotionRun) -> None:
+    assert emotion_run.record.status == "finished"
+    assert [node.node for node in emotion_run.record.nodes] == NODES
+    assert set(states(emotion_run).values()) == {"ran"}
+
+
+def test_tells_of_every_change_of_state(emotion_run: EmotionRun) -> None:
+    trainer = [node.state for node in emotion_run.changes if node.node == "Trainer"]
+    assert trainer == ["waiting", "running", "ran"]
+
+
+def test_pushes_the_blessed_model(emotion_run: EmotionRun) -> None:
+    record = emotion_run.record
+    assert record.blessed
+    pushed = Path(record.pushed_to)
+    assert pushed.parent == emotion_run.request.workspace.serving / "emotion"
+    assert pushed.name.isdigit()
+    assert (pushed / "saved_model.pb").is_file()
+
+
+def test_model_is_better_than_chance(emotion_run: EmotionRun) -> None:
+    assert emotion_run.record.test["accuracy"] > 0.3
+
+
+def test_examples_carry_the_account_of_what_was_read(emotion_run: EmotionRun) -> None:
+    examples = Path(output(emotion_run, "FaceExampleGen", "examples"))
+    account = json.loads((examples / "ingestion.json").read_text())
+    records = {tuple(key[1:3]): 0 for key, _ in account["counts"] if key[0] == "records"}
+    for key, count in account["counts"]:
+        records[tuple(key[1:3])] += count
+    assert sum(records.values()) == 420
+    assert {source for _, source in records} == {"fer2013", "ferg"}
+    assert {split for split, _ in records} == {"train", "eval", "test"}
+    assert (examples / "rejected.jsonl").read_text() == ""
+
+
+def test_report_has_tables_and_figures(emotion_run: EmotionRun) -> None:
+    report = Path(emotion_run.record.report)
+    page = (report / "report.html").read_text()
+    table = pd.read_csv(report / "tables" / "per_class_test.csv", index_col="class")
+    assert list(table.columns) == ["precision", "recall", "f1", "support"]
+    assert table["support"].sum() == emotion_run.record.test["support"]
+    assert (report / "tables" / "per_class_test.html").is_file()
+    for figure in ("confusion_test", "confusion_test_normalised", "learning_curves", "class_distribution"):
+        assert (report / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"figures/{figure}.png" in page
+
+
+def test_mlflow_run_is_complete(emotion_run: EmotionRun) -> None:
+    workspace, record = emotion_run.request.workspace, emotion_run.record
+    tracked = client(workspace).get_run(record.mlflow_run_id)
+    assert tracked.info.status == "FINISHED"
+    assert tracked.data.tags[PIPELINE_RUN_TAG] == record.run_id
+    assert tracked.data.tags["hexaface.pushed_to"] == record.pushed_to
+    assert len(tracked.data.tags["hexaface.data_fingerprint"]) == 64
+    assert tracked.data.params["train.epochs"] == "8"
+    metrics = tracked.data.metrics
+    assert metrics["evaluation/split_test/accuracy"] == pytest.approx(record.test["accuracy"])
+    assert "evaluation/split_test/source_ferg/accuracy" in metrics
+    assert metrics["node_seconds/Trainer"] > 0
+    assert metrics["cost/gpu_seconds"] == 0
+    curve = client(workspace).get_metric_history(record.mlflow_run_id, "curve/val_accuracy")
+    assert [point.step for point in curve] == list(range(1, len(curve) + 1))
+    artifacts = {
+        artifact.path
+        for folder in ("report", "report/figures", "data")
+        for artifact in client(workspace).list_artifacts(record.mlflow_run_id, folder)
+    }
+    assert {"report/report.html", "report/figures/confusion_test.png", "data/rejected.jsonl"} <= artifacts
+
+
+def test_pushed_model_is_the_champion(emotion_run: EmotionRun) -> None:
+    version = client(emotion_run.request.workspace).get_model_version_by_alias("emotion", "champion")
+    assert version.source == emotion_run.record.pushed_to
+    assert version.run_id == emotion_run.record.mlflow_run_id
+
+
+def test_second_run_takes_every_node_from_cache(emotion_run: EmotionRun) -> None:
+    start = time.monotonic()
+    again = run(emotion_run.request)
+    assert time.monotonic() - start < 5
+    assert set(states(again).values()) == {"cached"}
+    assert again.record.pushed_to == emotion_run.record.pushed_to
+
+
+def test_launcher_takes_every_node_from_cache(emotion_run: EmotionRun, tmp_path: Path) -> None:
+    """Without the record of the run, TFX itself finds all in ML Metadata."""
+    records = emotion_run.request.workspace.runs("emotion")
+    shutil.move(records, tmp_path / "records")
+    try:
+        again = run(emotion_run.request)
+    finally:
+        shutil.rmtree(records)
+        shutil.move(tmp_path / "records", records)
+    # A resolver has no outputs of its own to cache; it looks anew each time.
+    assert {state for node, state in states(again).items() if node != "LatestBlessedResolver"} == {"cached"}
+
+
+def test_from_node_runs_it_and_what_depends_on_it(emotion_run: EmotionRun) -> None:
+    again = run(emotion_run.request, from_node="EvaluationReport")
+    ran = {node for node, state in states(again).items() if state == "ran"}
+    assert ran - {"LatestBlessedResolver"} == {"EvaluationReport", "MLflowTracker"}
+
+
+def test_worse_model_is_refused(emotion_run: EmotionRun) -> None:
+    """A model that is worse than the blessed one by more than the tolerance is not pushed."""
+    versions = os.listdir(emotion_run.request.workspace.serving / "emotion")
+    worse = run(
+        emotion_run.request,
+        "evaluation.min_accuracy=0",
+        "evaluation.max_accuracy_drop=0.05",
+        "train.learning_rate=0.0000001",
+        "train.epochs=1",
+    )
+    assert worse.record.status == "finished"
+    assert not worse.record.blessed
+    assert worse.record.pushed_to == ""
+    assert [verdict["passed"] for verdict in worse.record.verdicts] == [True, False]
+    assert os.listdir(emotion_run.request.workspace.serving / "emotion") == versions
+    champion = client(emotion_run.request.workspace).get_model_version_by_alias("emotion", "champion")
+    assert champion.source == emotion_run.record.pushed_to
+
+
+def test_warm_start_begins_with_the_blessed_weights(emotion_run: EmotionRun) -> None:
+    """One epoch that changes nothing must score as the blessed model does, not as a new one."""
+    warm = run(
+        emotion_run.request,
+        "train.warm_start=true",
+        "train.learning_rate=0.0000001",
+        "train.epochs=1",
+        "evaluation.max_accuracy_drop=1",
+    )
+    assert states(warm)["BaseModelResolver"] == "ran"
+    assert warm.record.test["accuracy"] > emotion_run.record.test["accuracy"] - 0.15
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def server(closed_port: int, tmp_path: Path) -> Iterator[list[str]]:
+    """Yields the command that starts a tracking server on the closed port; ends what was started."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(closed_port), "--workers", "1"]
+        store = f"sqlite:///{tmp_path / 'server.db'}"
+        command += ["--backend-store-uri", store, "--artifacts-destination", str(tmp_path / "artifacts")]
+        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{closed_port}/health", timeout=1)
+                return
+            except OSError:
+                time.sleep(0.5)
+        raise AssertionError("the tracking server did not start")
+
+    yield start  # type: ignore[misc]
+    for process in started:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def test_dead_tracking_server_fails_nothing_and_is_sent_later(
+    emotion_run: EmotionRun, closed_port: int, server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"http://127.0.0.1:{closed_port}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    untracked = run(emotion_run.request)
+    assert untracked.record.status == "finished"
+    assert untracked.record.mlflow_run_id == ""
+    waiting = list(emotion_run.request.workspace.outbox.glob("*.json"))
+    assert [file.stem for file in waiting] == [untracked.record.run_id]
+    server()
+    submission = Submission.load(waiting[0])
+    run_id = submit(submission)
+    assert submit(submission) == run_id, "sending twice must not make a second run"
+    tracked = mlflow.MlflowClient(uri).get_run(run_id)
+    assert tracked.data.metrics["evaluation/split_test/accuracy"] == pytest.approx(
+        untracked.record.test["accuracy"]
+    )
+    waiting[0].unlink()
+
+
+def test_failing_node_ends_the_run_with_one_line(emotion_run: EmotionRun, tmp_path: Path) -> None:
+    """The Pusher cannot write where a file stands in the place of the serving root."""
+    workspace = emotion_run.request.workspace
+    blocked = replace(workspace, root=tmp_path)
+    (tmp_path / "models").write_text("in the way")
+    failed = run(emotion_run.request, "train.epochs=1", "evaluation.min_accuracy=0", workspace=blocked)
+    assert failed.record.status == "failed"
+    assert failed.record.nodes[-1].node == "Pusher"
+    assert failed.record.error.startswith("Pusher: ")
+    assert "\n" not in failed.record.error
+    retried = [node.state for node in failed.changes if node.node == "Pusher"]
+    assert retried == ["waiting", "running", "retrying", "failed"]
+    tracked = client(blocked).get_run(failed.record.mlflow_run_id)
+    assert tracked.info.status == "FAILED"
+
+
+def output(outcome: EmotionRun, node: str, name: str) -> str:
+    return next(record for record in outcome.record.nodes if record.node == node).outputs[name]
