@@ -26,6 +26,7 @@ from components.readers.catalog import ReaderOptions, fingerprint, open_readers,
 from components.readers.record import SPLITS, FaceRecord, Reader, RecordDropped, RecordRejected
 from data_validation.errors import InputError
 from data_validation.image_quality import UnreadableImageError, measure
+from trainers.imaging import decode
 
 _RECORDS, _REJECTED, _COUNTS = "records", "rejected", "counts"
 _MODULUS = 1 << 256
@@ -44,6 +45,11 @@ def to_example(record: FaceRecord) -> tf.train.Example:
         UnreadableImageError: The image does not decode.
     """
     quality = measure(record.image)
+    try:
+        # Pillow is kinder to damaged files than TensorFlow, which is what training and serving decode with.
+        decode(tf.constant(record.image), channels=3)
+    except tf.errors.InvalidArgumentError as error:
+        raise UnreadableImageError(f"image cannot be decoded: {error.message.splitlines()[0]}") from error
     values: dict[str, bytes | str | int | float] = {
         "image/encoded": record.image,
         "image/filename": record.filename,

@@ -12,6 +12,8 @@ from PIL import Image
 
 # Above this, decoding could exhaust a worker: 64 megapixels is more than any camera's face picture needs.
 MAX_PIXELS = 64_000_000
+# What training and serving decode.
+FORMATS = ("JPEG", "PNG", "GIF")
 
 
 class UnreadableImageError(ValueError):
@@ -40,11 +42,39 @@ class ImageQuality:
     byte_size: int
 
 
+def read_luma(encoded: bytes) -> Image.Image:
+    """Decodes an image fully, to its luma.
+
+    Args:
+        encoded: A JPEG, PNG or GIF.
+
+    Returns:
+        An 8-bit grey image.
+
+    Raises:
+        UnreadableImageError: The bytes are no such image, are truncated, or hold more than MAX_PIXELS.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableImageError(
+                    f"image of {image.width}x{image.height} exceeds {MAX_PIXELS} pixels"
+                )
+            if image.mode.startswith("I"):
+                # Pillow would cut 16-bit values off at 255.
+                return Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).astype(np.uint8))
+            return image.convert("L")
+    except UnreadableImageError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableImageError(f"image cannot be decoded: {error}") from error
+
+
 def measure(encoded: bytes) -> ImageQuality:
     """Decodes an image fully and measures it.
 
     Args:
-        encoded: A JPEG, PNG or other file that Pillow reads.
+        encoded: A JPEG, PNG or GIF, which are what training and serving decode.
 
     Returns:
         The measures of the image's luma.
@@ -52,15 +82,7 @@ def measure(encoded: bytes) -> ImageQuality:
     Raises:
         UnreadableImageError: The bytes are no image, are truncated, or hold more than MAX_PIXELS.
     """
-    try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImageError(
-                    f"image of {image.width}x{image.height} exceeds {MAX_PIXELS} pixels"
-                )
-            luma = np.asarray(image.convert("L"), dtype=np.float32) / 255.0
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImageError(f"image cannot be decoded: {error}") from error
+    luma = np.asarray(read_luma(encoded), dtype=np.float32) / 255.0
     return ImageQuality(
         height=luma.shape[0],
         width=luma.shape[1],

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -102,7 +103,7 @@ class TrainSettings:
     label_smoothing: Fraction = 0.1
     patience: PositiveInt = 10
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: int = 1
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     warm_start: bool = False
     augmentation: AugmentationSettings = dataclasses.field(default_factory=AugmentationSettings)
 
@@ -167,13 +168,16 @@ class Workspace:
         Raises:
             InputError: The folder cannot be written to.
         """
-        chosen = (root or Path(os.environ.get("HEXAFACE_HOME") or "hexaface_runs")).expanduser().resolve()
+        chosen = root or Path(os.environ.get("HEXAFACE_HOME") or "hexaface_runs")
         try:
+            chosen = chosen.expanduser().resolve()
             chosen.mkdir(parents=True, exist_ok=True)
             # Permission bits do not tell of read-only file systems; writing does.
             tempfile.TemporaryFile(dir=chosen).close()
         except OSError as error:
             raise InputError(f"{chosen}: expected a folder to write to: {error.strerror}") from error
+        except RuntimeError as error:  # an unknown ~user, a loop of links
+            raise InputError(f"{chosen}: expected a folder to write to: {error}") from error
         return cls(chosen)
 
     @property
@@ -247,14 +251,14 @@ def _read_profile(profile: str, task: str) -> tuple[dict[str, Any], str]:
             f"profile {profile!r}: expected {', '.join(known)} or a YAML file{_hint(profile, known)}"
         )
     try:
-        sections = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        sections = _read_yaml(file.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(sections, dict) or not all(isinstance(body, dict) for body in sections.values()):
         raise InputError(f"{file}: expected sections, `{_SHARED}` and one a task, each with settings")
     from pipelines.tasks import TASKS
 
-    unknown = set(sections) - {_SHARED, *TASKS}
+    unknown = [str(name) for name in sections if name not in {_SHARED, *TASKS}]
     if unknown:
         name = min(unknown)
         raise InputError(f"{file}: unknown section {name!r}{_hint(name, [_SHARED, *TASKS])}")
@@ -262,6 +266,30 @@ def _read_profile(profile: str, task: str) -> tuple[dict[str, Any], str]:
     for section in (_SHARED, task):
         _merge(values, sections.get(section, {}))
     return values, f"profile {profile}"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe types, with numbers as people write them: YAML 1.1 takes `1e-3` for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def _read_yaml(text: str) -> Any:
+    """Reads plain values: text, numbers, true and false, lists, mappings.
+
+    Raises:
+        yaml.YAMLError: The text is not YAML.
+        ValueError: It holds a date, bytes, a set or a reference to itself.
+    """
+    value = yaml.load(text, _Loader)
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"expected plain values, found {error}") from error
+    return value
 
 
 def _merge(values: dict[str, Any], more: Mapping[str, Any]) -> None:
@@ -278,9 +306,11 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not equals or not path:
         raise InputError(f"--set {override}: expected section.key=value")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not valid YAML") from error
+        value = _read_yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(
+            f"--set {override}: the value is not valid: {' '.join(str(error).split())}"
+        ) from error
     *sections, key = path.split(".")
     for section in sections:
         values = values.setdefault(section, {})

@@ -92,10 +92,23 @@ def fingerprint(folders: list[Path]) -> str:
     """
     digest = hashlib.sha256()
     for folder in folders:
-        for parent, children, files in os.walk(folder):
+        visited: set[str] = set()
+        # Links are followed, since the readers follow them too.
+        for parent, children, files in os.walk(folder, followlinks=True):
             children.sort()
+            if os.path.realpath(parent) in visited:
+                children.clear()  # a loop of links
+                continue
+            visited.add(os.path.realpath(parent))
             for name in sorted(files):
-                status = os.stat(os.path.join(parent, name))
-                entry = f"{os.path.relpath(parent, folder)}/{name}:{status.st_size}:{status.st_mtime_ns}"
+                entry = f"{os.path.relpath(parent, folder)}/{name}:{_state(os.path.join(parent, name))}"
                 digest.update(entry.encode(errors="surrogateescape") + b"\n")
     return digest.hexdigest()
+
+
+def _state(path: str) -> str:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "unreadable"  # a link to nowhere
+    return f"{status.st_size}:{status.st_mtime_ns}"

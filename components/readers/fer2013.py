@@ -7,10 +7,9 @@ contests", ICML 2013 workshop. Emotion codes 0 to 6 as in `data_validation.label
 import csv
 import hashlib
 import io
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 from PIL import Image
@@ -27,8 +26,8 @@ DUPLICATE_REASON = "same picture as a training image"
 # Whether an evaluation or test image is a copy of a training image: metrics are sliced by it, since a figure
 # over copies says less than it seems.
 COPY_FEATURE = "copy_of_training"
-# A row of pixels has some 9,000 characters; the csv module's own limit is not needed, ours keeps rows sane.
-_MAX_FIELD = 1_000_000
+# A row of pixels has some 9,000 characters. What a line has beyond this is left out, and the row rejected.
+_MAX_LINE = 100_000
 
 
 class CsvRow(NamedTuple):
@@ -74,9 +73,8 @@ class FerCsvReader:
         """Lists the rows in file order."""
         training = self._training_digests()
         for line, row in _rows(self._file):
-            pixels, usage = row["pixels"] or "", row["Usage"] or ""
-            duplicate = usage != "Training" and _digest(pixels) in training
-            yield CsvRow(line, row["emotion"] or "", pixels, usage, duplicate)
+            duplicate = row["Usage"] != "Training" and _digest(row["pixels"]) in training
+            yield CsvRow(line, row["emotion"], row["pixels"], row["Usage"], duplicate)
 
     def name(self, item: CsvRow) -> str:
         """Returns `fer2013.csv:<line>`."""
@@ -84,18 +82,18 @@ class FerCsvReader:
 
     def load(self, item: CsvRow) -> FaceRecord:
         """Turns a row into a PNG (lossless) and its label; see `Reader.load`."""
-        if item.duplicate and self._drop_duplicates:
-            raise RecordDropped(DUPLICATE_REASON)
-        return FaceRecord(
+        record = FaceRecord(
             filename=self.name(item),
             image=_encode_png(_parse_pixels(item.pixels)),
             split=_split(item.usage),
             source=self.source,
-            labels={"emotion": _emotion(item.emotion), COPY_FEATURE: "yes" if item.duplicate else "no"},
+            labels=_labels(item),
         )
+        # Only now: a row that cannot be read is rejected, whatever it is a copy of.
+        return _unless_dropped(record, item.duplicate and self._drop_duplicates)
 
     def _training_digests(self) -> set[bytes]:
-        return {_digest(row["pixels"] or "") for _, row in _rows(self._file) if row["Usage"] == "Training"}
+        return {_digest(row["pixels"]) for _, row in _rows(self._file) if row["Usage"] == "Training"}
 
 
 class FerFolderReader:
@@ -129,7 +127,7 @@ class FerFolderReader:
         training = {row.get("duplicate_group") for _, row in rows if row["Usage"] == "Training"} - {"", None}
         for line, row in rows:
             duplicate = row["Usage"] != "Training" and row.get("duplicate_group") in training
-            yield IndexRow(line, row["emotion"] or "", row["Usage"] or "", row["path"] or "", duplicate)
+            yield IndexRow(line, row["emotion"], row["Usage"], row["path"], duplicate)
 
     def name(self, item: IndexRow) -> str:
         """Returns the image's path, or the index's line where it has none."""
@@ -137,54 +135,82 @@ class FerFolderReader:
 
     def load(self, item: IndexRow) -> FaceRecord:
         """Reads an image file; see `Reader.load`."""
-        if item.duplicate and self._drop_duplicates:
-            raise RecordDropped(DUPLICATE_REASON)
-        return FaceRecord(
+        record = FaceRecord(
             filename=self.name(item),
             image=self._read(item.path),
             split=_split(item.usage),
             source=self.source,
-            labels={"emotion": _emotion(item.emotion), COPY_FEATURE: "yes" if item.duplicate else "no"},
+            labels=_labels(item),
         )
+        return _unless_dropped(record, item.duplicate and self._drop_duplicates)
 
     def _read(self, path: str) -> bytes:
-        file = (self._folder / path).resolve()
-        if not path or not file.is_relative_to(self._folder.resolve()):
-            raise RecordRejected(f"path: expected a file inside the data set, found {path!r}")
         try:
+            file = (self._folder / path).resolve()
+            if not path or not file.is_relative_to(self._folder.resolve()):
+                raise RecordRejected(f"path: expected a file inside the data set, found {path[:100]!r}")
             return file.read_bytes()
         except OSError as error:
             raise RecordRejected(f"file cannot be read: {error.strerror}") from error
+        except (ValueError, RuntimeError) as error:  # a NUL character, a loop of links
+            raise RecordRejected(f"path: no file can be called {path[:100]!r}") from error
 
 
 def _check_header(file: Path, needed: Iterable[str]) -> None:
-    with file.open(newline="", encoding="utf-8") as handle:
-        header = next(csv.reader(handle), [])
+    with _open(file) as handle:
+        header = _fields(next(_lines(handle), ""))
     missing = sorted(set(needed) - set(header))
     if missing:
-        raise InputError(
-            f"{file}: missing column {', '.join(missing)}; found {', '.join(header) or 'an empty file'}"
-        )
+        found = ", ".join(header)[:200] or "an empty file"
+        raise InputError(f"{file}: missing column {', '.join(missing)}; found {found}")
 
 
-def _rows(file: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
-    csv.field_size_limit(min(_MAX_FIELD, sys.maxsize))
-    with file.open(newline="", encoding="utf-8", errors="replace") as handle:
-        reader = csv.DictReader(handle)
-        for row in reader:
-            yield reader.line_num, row
+def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yields line numbers and rows; a row has all columns, empty where it is short."""
+    with _open(file) as handle:
+        lines = _lines(handle)
+        header = _fields(next(lines, ""))
+        for number, line in enumerate(lines, start=2):
+            fields = _fields(line)
+            if fields:
+                yield number, dict(zip(header, [*fields, *[""] * len(header)], strict=False))
+
+
+def _open(file: Path) -> TextIO:
+    # utf-8-sig: spreadsheet programs write a byte-order mark. Bytes that are no text spoil their row only.
+    return file.open(newline="", encoding="utf-8-sig", errors="replace")
+
+
+def _lines(handle: TextIO) -> Iterator[str]:
+    """Yields the lines of a file, cut to a bounded length and without NUL, which the csv module refuses."""
+    while line := handle.readline(_MAX_LINE):
+        rest = line
+        while rest and not rest.endswith(("\n", "\r")):
+            rest = handle.readline(_MAX_LINE)
+        yield line.replace("\0", "\ufffd")
+
+
+def _fields(line: str) -> list[str]:
+    """Splits one line. Line by line, so that a quote that is never closed spoils its own row only."""
+    return next(csv.reader([line]), [])
+
+
+def _labels(item: CsvRow | IndexRow) -> dict[str, str]:
+    return {"emotion": _emotion(item.emotion), COPY_FEATURE: "yes" if item.duplicate else "no"}
+
+
+def _unless_dropped(record: FaceRecord, dropped: bool) -> FaceRecord:
+    if dropped:
+        raise RecordDropped(DUPLICATE_REASON)
+    return record
 
 
 def _emotion(code: str) -> str:
-    try:
-        # int() alone would take "-1" for the last emotion.
-        return EMOTIONS[int(code)] if code.isascii() and code.isdigit() else _unknown_emotion(code)
-    except IndexError:
-        return _unknown_emotion(code)
-
-
-def _unknown_emotion(code: str) -> str:
-    raise RecordRejected(f"emotion: expected a code from 0 to {len(EMOTIONS) - 1}, found {code[:20]!r}")
+    # int() alone would take "-1" for the last emotion, and other scripts' digits.
+    number = int(code) if code.isascii() and code.isdigit() and len(code) < 3 else len(EMOTIONS)
+    if number >= len(EMOTIONS):
+        raise RecordRejected(f"emotion: expected a code from 0 to {len(EMOTIONS) - 1}, found {code[:20]!r}")
+    return EMOTIONS[number]
 
 
 def _split(usage: str) -> str:
@@ -198,11 +224,12 @@ def _parse_pixels(text: str) -> np.ndarray:
     words = text.split()
     if len(words) != SIDE * SIDE:
         raise RecordRejected(f"pixels: expected {SIDE * SIDE} values, found {len(words)}")
-    if not all(word.isascii() and word.isdigit() and len(word) <= 3 for word in words):
-        raise RecordRejected("pixels: expected whole numbers from 0 to 255")
-    values = np.array(words, dtype=np.int64)
-    if values.max() > 255:
-        raise RecordRejected(f"pixels: expected values from 0 to 255, found {values.max()}")
+    bad = next((word for word in words if not (word.isascii() and word.isdigit() and len(word) < 4)), None)
+    values = np.array(words if bad is None else [], dtype=np.int64)
+    if bad is None and values.max() > 255:
+        bad = str(values.max())
+    if bad is not None:
+        raise RecordRejected(f"pixels: expected whole numbers from 0 to 255, found {bad[:20]!r}")
     return values.astype(np.uint8).reshape(SIDE, SIDE)
 
 
@@ -213,4 +240,5 @@ def _encode_png(pixels: np.ndarray) -> bytes:
 
 
 def _digest(pixels: str) -> bytes:
-    return hashlib.sha256(pixels.encode()).digest()
+    # Of the values, not of the text: another spacing is the same picture.
+    return hashlib.sha256(" ".join(pixels.split()).encode()).digest()

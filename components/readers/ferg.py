@@ -13,7 +13,7 @@ from PIL import Image
 
 from components.readers.fer2013 import COPY_FEATURE
 from components.readers.record import FaceRecord, RecordRejected, hash_split
-from data_validation.image_quality import MAX_PIXELS
+from data_validation.image_quality import UnreadableImageError, read_luma
 
 FOLDER_NAME = "FERG_DB_256"
 SIDE = 48
@@ -88,12 +88,11 @@ class FergReader:
 
 def _reduce(file: Path) -> bytes:
     try:
-        with Image.open(file) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise RecordRejected(f"image of {image.width}x{image.height} exceeds {MAX_PIXELS} pixels")
-            grey = image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise RecordRejected(f"image cannot be decoded: {error}") from error
+        grey = read_luma(file.read_bytes())
+    except OSError as error:
+        raise RecordRejected(f"file cannot be read: {error.strerror}") from error
+    except UnreadableImageError as error:
+        raise RecordRejected(str(error)) from error
     buffer = io.BytesIO()
-    grey.save(buffer, format="PNG", compress_level=1)
+    grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()

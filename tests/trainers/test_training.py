@@ -124,7 +124,6 @@ def test_restoring_without_a_file_leaves_the_model_alone(tmp_path):
     np.testing.assert_array_equal(model.get_weights(), before)
 
 
-@pytest.mark.xfail(strict=True, reason="the file may hold an epoch that the history has lost")
 def test_weights_of_an_epoch_that_is_trained_again_are_forgotten(tmp_path):
     end_epoch(tmp_path, [0.5], weight=1)
     # Killed after the weights were written and before the state was, so epoch 2 is trained again.
@@ -275,7 +274,6 @@ def test_training_stops_when_patience_ends(tmp_path):
     assert [row["epoch"] for row in history] == [1, 2, 3]
 
 
-@pytest.mark.xfail(strict=True, reason="whether patience has ended is looked at only after another epoch")
 def test_a_training_that_stopped_early_is_not_trained_again(tmp_path):
     feed = Feed()
     run(tmp_path, feed, classifier(rate=0.0), epochs=9, patience=2)
@@ -284,9 +282,6 @@ def test_a_training_that_stopped_early_is_not_trained_again(tmp_path):
     assert feed.begun == 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="unbatch() forgets the number of batches, so Keras has to look for the end"
-)
 @pytest.mark.parametrize(("count", "steps"), [(300, 37), (5, 1)])
 def test_the_number_of_training_steps_is_known(monkeypatch, count, steps):
     features = {emotion.IMAGE: tf.zeros([count, 48, 48, 1]), emotion.LABEL: tf.zeros([count], tf.int64)}

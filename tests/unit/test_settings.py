@@ -66,7 +66,6 @@ def test_overrides(override, read):
     assert read(load("demo", "emotion", [override]))
 
 
-@pytest.mark.xfail(strict=True, reason="YAML 1.1 reads 1e-3, without a point, as text")
 def test_numbers_in_the_usual_exponent_form():
     assert load("demo", "emotion", ["train.learning_rate=1e-3"]).train.learning_rate == 0.001
 
@@ -140,7 +139,6 @@ def test_values_of_a_wrong_type_or_range_are_named(override, name, found):
     assert message.endswith(f", found {found} (profile demo or --set)")
 
 
-@pytest.mark.xfail(strict=True, reason="any whole number is taken, and the training fails on it later")
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_that_numpy_refuses_is_refused(seed):
     assert "train.seed" in refusal(f"train.seed={seed}")
@@ -164,10 +162,11 @@ def test_an_override_below_a_scalar_is_refused():
 
 @pytest.mark.parametrize("value", ["[", "{a: ", "'", "!!python/object:os.system x", "*x"])
 def test_an_override_that_is_no_yaml_is_refused(value):
-    assert refusal(f"train.epochs={value}") == f"--set train.epochs={value}: the value is not valid YAML"
+    assert refusal(f"train.epochs={value}").startswith(
+        f"--set train.epochs={value}: the value is not valid: "
+    )
 
 
-@pytest.mark.xfail(strict=True, reason="YAML values that JSON has no form for raise TypeError or ValueError")
 @pytest.mark.parametrize("value", ["2024-01-01", "!!set {a}", "!!binary aGk=", "&a [*a]"])
 def test_a_yaml_value_of_another_kind_is_refused(value):
     assert "train.epochs" in refusal(f"train.epochs={value}")
@@ -231,10 +230,9 @@ def test_unknown_section_is_named(profile, section, ending):
     assert refusal(profile=file) == f"{file}: unknown section {section!r}{ending}"
 
 
-@pytest.mark.xfail(strict=True, reason="the hint compares texts only", raises=TypeError)
 def test_unknown_section_that_is_no_text_is_named(profile):
     file = profile("1:\n  epochs: 3\n")
-    assert refusal(profile=file).startswith(f"{file}: unknown section 1")
+    assert refusal(profile=file).startswith(f"{file}: unknown section '1'")
 
 
 @pytest.mark.parametrize("text", ["- all\n", "word\n", "3\n", "emotion: 3\n", "all:\n", "emotion: [1]\n"])
@@ -325,7 +323,6 @@ def test_workspace_that_refuses_writing_names_the_path():
         Workspace.at(Path("/proc/self"))
 
 
-@pytest.mark.xfail(strict=True, reason="pathlib raises RuntimeError for them", raises=RuntimeError)
 @pytest.mark.parametrize("path", ["~nobody-of-that-name/runs", "loop/runs"])
 def test_workspace_at_an_impossible_path_names_it(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
