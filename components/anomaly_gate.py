@@ -3,6 +3,7 @@
 import os
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from components.compat import tfx
@@ -39,17 +40,10 @@ def describe_anomalies(anomalies: tfx.dsl.Artifact) -> list[str]:
     for split in artifact_utils.decode_split_names(anomalies.split_names):
         uri = artifact_utils.get_split_uri([anomalies], split)
         message = anomalies_pb2.Anomalies()
-        with tfx_open(os.path.join(uri, "SchemaDiff.pb")) as file:
+        with fileio.open(os.path.join(uri, "SchemaDiff.pb"), "rb") as file:
             message.ParseFromString(file.read())
         for feature, info in sorted(message.anomaly_info.items()):
             lines.append(f"{split}: {feature}: {info.description or info.short_description}")
         if message.HasField("dataset_anomaly_info"):
             lines.append(f"{split}: data set: {message.dataset_anomaly_info.description}")
     return lines
-
-
-def tfx_open(path: str):
-    """Opens a file of an artifact, on whichever file system it lies."""
-    from tfx.dsl.io import fileio
-
-    return fileio.open(path, "rb")

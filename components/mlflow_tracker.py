@@ -12,18 +12,15 @@ from components.tracking import Submission, submit
 
 logger = logging.getLogger("hexaface.tracker")
 
-_Input = tfx.dsl.components.InputArtifact
-_standard = tfx.types.standard_artifacts
-
 
 @tfx.dsl.components.component
 def MLflowTracker(
-    report: _Input[EvaluationReport],
-    examples: _Input[_standard.Examples],
-    anomalies: _Input[_standard.ExampleAnomalies],
-    model_run: _Input[_standard.ModelRun],
-    model_blessing: _Input[_standard.ModelBlessing],
-    pushed_model: _Input[_standard.PushedModel],
+    report: tfx.dsl.components.InputArtifact[EvaluationReport],
+    examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    anomalies: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleAnomalies],
+    model_run: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelRun],
+    model_blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelBlessing],
+    pushed_model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.PushedModel],
     experiment: tfx.dsl.components.Parameter[str],
     tracking_uri: tfx.dsl.components.Parameter[str],
     artifact_root: tfx.dsl.components.Parameter[str],

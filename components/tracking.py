@@ -187,7 +187,7 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
-    flat = {}
+    flat: dict[str, float] = {}
     for name, values in metrics["slices"].items():
         # MLflow allows no '=' or ',' in a metric's name.
         where = name.replace(", ", "/").replace("=", "_")

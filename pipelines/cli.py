@@ -5,7 +5,7 @@ Heavy modules are imported by the commands that need them, so that `hexaface --h
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,6 +13,11 @@ from rich.console import Console
 from data_validation.errors import InputError
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_NOT_BLESSED = 1, 2, 3
+
+if TYPE_CHECKING:
+    from pipelines.local import RunRequest
+    from pipelines.runs import RunRecord
+    from pipelines.settings import Workspace
 
 app = typer.Typer(
     name="hexaface",
@@ -181,7 +186,7 @@ def describe(
     describe_folder(folder, sheet, console)
 
 
-def _sample(task: str, workspace: "Workspace") -> Path:  # noqa: F821 - imported by callers
+def _sample(task: str, workspace: "Workspace") -> Path:
     """Returns the workspace's sample data of a task, drawn where missing."""
     from pipelines.samples import draw_sample
     from pipelines.tasks import get_task
@@ -193,7 +198,7 @@ def _sample(task: str, workspace: "Workspace") -> Path:  # noqa: F821 - imported
     return folder
 
 
-def _run(request: "RunRequest") -> "RunRecord":  # noqa: F821
+def _run(request: "RunRequest") -> "RunRecord":
     """Runs a pipeline with its progress on screen."""
     from pipelines import local, progress
 
@@ -210,7 +215,7 @@ def _run(request: "RunRequest") -> "RunRecord":  # noqa: F821
     return record
 
 
-def _exit_code(records: "list[RunRecord]") -> int:  # noqa: F821
+def _exit_code(records: "list[RunRecord]") -> int:
     return 0 if all(record.blessed for record in records) else EXIT_NOT_BLESSED
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -113,10 +114,10 @@ def _run_nodes(
         on_change(NodeRecord(name, "running", 0.0))
         try:
             outcome = _with_retries(
-                lambda name=name: nodes.run_node(representation, name, use_cache=name not in anew),
+                partial(nodes.run_node, representation, name, use_cache=name not in anew),
                 retries,
                 request.settings.run.backoff_seconds,
-                lambda name=name: on_change(NodeRecord(name, "retrying", 0.0)),
+                partial(on_change, NodeRecord(name, "retrying", 0.0)),
             )
         except Exception as error:
             logger.exception("%s failed", name)
@@ -141,7 +142,7 @@ def _anew(request: RunRequest, names: list[str], downstream: Callable[[str], set
 
 
 def _with_retries(
-    action: Callable[[], T], retries: int, backoff_seconds: float, on_retry: Callable[[], None]
+    action: Callable[[], T], retries: int, backoff_seconds: float, on_retry: Callable[[], object]
 ) -> T:
     for attempt in range(retries + 1):
         try:

@@ -106,7 +106,7 @@ def build_network(settings: Mapping[str, Any]) -> keras.Model:
     Returns:
         An uncompiled model from float32 [N, 48, 48, 1] to logits [N, 7].
     """
-    build = {"report_vgg": networks.report_vgg, "compact": networks.compact}[settings["network"]]
+    build = networks.report_vgg if settings["network"] == "report_vgg" else networks.compact
     return build((SIDE, SIDE, 1), len(EMOTIONS), settings["dropout"])
 
 
@@ -154,7 +154,7 @@ def _datasets(
         .prefetch(training.PARALLEL)
     )
     validation = _examples(fn_args.eval_files, transform).cache().prefetch(training.PARALLEL)
-    return train, validation, steps
+    return training.without_autotune(train), training.without_autotune(validation), steps
 
 
 def _examples(files: list[str], transform: tft.TFTransformOutput) -> tf.data.Dataset:

@@ -21,8 +21,7 @@ from trainers.live_metrics import LiveMetrics
 
 logger = logging.getLogger("hexaface.trainer")
 
-# Parallel calls and prefetched batches. Not tf.data.AUTOTUNE, under which trainings on two cores were seen to
-# stand still for up to a minute between epochs, all threads waiting.
+# Parallel calls and prefetched batches.
 PARALLEL = max(2, os.cpu_count() or 1)
 # Decoded images are kept in memory up to this many bytes; larger sets are decoded every epoch.
 CACHE_BYTES = 4 << 30
@@ -77,6 +76,19 @@ def transformed_examples(
 
     records = tf.data.TFRecordDataset(files, compression_type="GZIP")
     return records.batch(batch_size).map(apply, num_parallel_calls=PARALLEL)
+
+
+def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Turns tf.data's tuning off, for a data set that is iterated epoch after epoch.
+
+    Issue: an iterator's end waits for its tuning thread, which sleeps up to a minute between looks: trainings
+    stood still with all threads waiting for 10 to 60 s between epochs (TensorFlow 2.16, seen in a debugger).
+    Solution: no tuning; the numbers of parallel calls are fixed (PARALLEL).
+    Can go: when the tuning thread wakes up as its iterator ends.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def count_examples(patterns: list[str]) -> int:
