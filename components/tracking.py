@@ -17,6 +17,7 @@ from trainers.history import HISTORY_FILE, read_history
 from trainers.live_metrics import log_history
 
 PIPELINE_RUN_TAG = "hexaface.pipeline_run_id"
+WORKSPACE_TAG = "hexaface.workspace"
 # MLflow refuses longer values.
 _MAX_PARAM, _MAX_TAG = 6000, 5000
 
@@ -96,6 +97,28 @@ def open_run(tracking_uri: str, artifact_root: str, experiment: str, pipeline_ru
     return client.create_run(experiment_id, tags=tags, run_name=pipeline_run_id).info.run_id
 
 
+def end_abandoned(tracking_uri: str, run_id: str, workspace: str) -> None:
+    """Ends the runs of earlier processes that were killed; MLflow would show them as running for ever.
+
+    To be called by the only process that runs the task in the workspace.
+
+    Args:
+        tracking_uri: MLflow's store or server.
+        run_id: The run that has just been opened.
+        workspace: Name of the workspace; the run is marked as belonging to it.
+
+    Raises:
+        mlflow.exceptions.MlflowException: The server refuses or does not answer.
+    """
+    client = mlflow.MlflowClient(tracking_uri)
+    experiment_id = client.get_run(run_id).info.experiment_id
+    client.set_tag(run_id, WORKSPACE_TAG, workspace)
+    running = f"attributes.status = 'RUNNING' and tags.`{WORKSPACE_TAG}` = '{workspace}'"
+    for run in client.search_runs([experiment_id], running):
+        if run.info.run_id != run_id:
+            client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
+
+
 def close_run(
     tracking_uri: str, run_id: str, node_seconds: Mapping[str, float], gpus: int, error: str
 ) -> None:
@@ -104,7 +127,7 @@ def close_run(
     Args:
         tracking_uri: MLflow's store or server.
         run_id: MLflow run.
-        node_seconds: Seconds of each node that ran.
+        node_seconds: Seconds of each node that ran; none to leave cost out.
         gpus: GPUs that the Trainer had; its seconds times this are the GPU seconds.
         error: One line; empty for a run that went well.
 
@@ -112,14 +135,21 @@ def close_run(
         mlflow.exceptions.MlflowException: The server refuses or does not answer.
     """
     client = mlflow.MlflowClient(tracking_uri)
-    costs = {f"node_seconds/{node}": seconds for node, seconds in node_seconds.items()}
-    costs["cost/node_seconds"] = sum(node_seconds.values())
-    costs["cost/gpu_seconds"] = gpus * node_seconds.get("Trainer", 0.0)
-    client.log_batch(run_id, metrics=[Metric(key, value, _now(), 0) for key, value in costs.items()])
+    if node_seconds:
+        _log_costs(client, run_id, node_seconds, gpus)
     if error:
         client.set_tag(run_id, "hexaface.error", error[:_MAX_TAG])
     status = RunStatus.FAILED if error else RunStatus.FINISHED
     client.set_terminated(run_id, RunStatus.to_string(status))
+
+
+def _log_costs(
+    client: mlflow.MlflowClient, run_id: str, node_seconds: Mapping[str, float], gpus: int
+) -> None:
+    costs = {f"node_seconds/{node}": seconds for node, seconds in node_seconds.items()}
+    costs["cost/node_seconds"] = sum(node_seconds.values())
+    costs["cost/gpu_seconds"] = gpus * node_seconds.get("Trainer", 0.0)
+    client.log_batch(run_id, metrics=[Metric(key, value, _now(), 0) for key, value in costs.items()])
 
 
 def submit(submission: Submission) -> str:

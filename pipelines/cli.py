@@ -128,11 +128,13 @@ def track(workspace: WorkspaceOption = None) -> None:
     if not waiting:
         console.print("nothing is waiting to be sent")
         return
-    from components.tracking import Submission, submit
+    from components.tracking import Submission, close_run, submit
 
     for file in waiting:
+        submission = Submission.load(file)
         try:
-            run_id = submit(Submission.load(file))
+            run_id = submit(submission)
+            close_run(submission.tracking_uri, run_id, node_seconds={}, gpus=0, error="")
         except Exception as error:
             errors.print(f"{file.name}: MLflow does not answer: {str(error).splitlines()[0]}", style="red")
             raise typer.Exit(EXIT_FAILED) from error

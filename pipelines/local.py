@@ -1,9 +1,11 @@
 """Runs a pipeline's nodes here, one after another, with retries, resume and a record of the run."""
 
 import datetime
+import fcntl
 import json
 import logging
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,11 +73,15 @@ def run(request: RunRequest, on_change: OnChange) -> RunRecord:
             on_change(node)
         return replace(previous, nodes=nodes, seconds=time.monotonic() - start)
     run_id = f"{task.name}-{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%S-%f}"
-    with _log_file(workspace.runs(task.name) / f"{run_id}.log"), _tracking(request, run_id) as tracked:
+    with (
+        _alone(workspace, task.name),
+        _log_file(workspace.runs(task.name) / f"{run_id}.log"),
+        _tracking(request, run_id) as tracked,
+    ):
         nodes, error = _run_nodes(request, run_id, on_change)
         record = _record(request, run_id, key, nodes, error, time.monotonic() - start)
         record = replace(record, mlflow_run_id=tracked.close(nodes, record.error))
-    record.save(workspace)
+        record.save(workspace)
     if isinstance(error, InputError):
         raise error
     return record
@@ -210,12 +216,12 @@ class _TrackedRun:
 
     def __init__(self, tracking_uri: str, run_id: str, problem: str) -> None:
         self._tracking_uri = tracking_uri
-        self._run_id = run_id
+        self.run_id = run_id
         self._problem = problem
 
     def close(self, nodes: tuple[NodeRecord, ...], error: str) -> str:
         """Ends the MLflow run; returns its id, empty where there is none."""
-        if not self._run_id:
+        if not self.run_id:
             logger.warning("MLflow does not answer, this run is not tracked yet: %s", self._problem)
             return ""
         from components import tracking
@@ -223,10 +229,10 @@ class _TrackedRun:
 
         ran = {node.node: node.seconds for node in nodes if node.state == "ran"}
         try:
-            tracking.close_run(self._tracking_uri, self._run_id, ran, gpu_count(), error)
+            tracking.close_run(self._tracking_uri, self.run_id, ran, gpu_count(), error)
         except Exception as problem:  # a dead server never fails a run
-            logger.warning("MLflow run %s was not closed: %s", self._run_id, one_line(problem))
-        return self._run_id
+            logger.warning("MLflow run %s was not closed: %s", self.run_id, one_line(problem))
+        return self.run_id
 
 
 @contextmanager
@@ -237,24 +243,46 @@ def _tracking(request: RunRequest, run_id: str) -> Iterator[_TrackedRun]:
     uri = request.workspace.tracking_uri
     try:
         opened = tracking.open_run(uri, request.workspace.artifact_root, request.task.name, run_id)
+        tracking.end_abandoned(uri, opened, f"{platform.node()}:{request.workspace.root}")
         tracked = _TrackedRun(uri, opened, "")
     except Exception as problem:  # a dead server never fails a run
         tracked = _TrackedRun(uri, "", one_line(problem))
     names = {
         "HEXAFACE_PIPELINE_RUN_ID": run_id,
         "MLFLOW_TRACKING_URI": uri,
-        "MLFLOW_RUN_ID": tracked._run_id,
+        "MLFLOW_RUN_ID": tracked.run_id,
     }
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(names)
     try:
         yield tracked
+    except KeyboardInterrupt:
+        tracked.close((), "interrupted")
+        raise
     finally:
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _alone(workspace: Workspace, task: str) -> Iterator[None]:
+    """Holds the task's lock: two runs at once would train from one backup and push over each other.
+
+    Raises:
+        InputError: Another process runs the task in this workspace.
+    """
+    folder = workspace.runs(task)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            # The system frees it when the process ends, however it ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"{workspace.root}: another run of {task} is going on here") from error
+        yield
 
 
 @contextmanager

@@ -94,10 +94,10 @@ def test_unwritable_workspace(hexaface: Hexaface, tmp_path: Path) -> None:
     assert_refused(hexaface("run", "emotion", "--workspace", workspace), str(workspace), "folder to write to")
 
 
-def test_sample_into_a_folder_with_files(hexaface: Hexaface, tmp_path: Path) -> None:
+def test_sample_never_overwrites(hexaface: Hexaface, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "note.txt").write_text("mine")
-    assert_refused(hexaface("data", "sample", "emotion", "--out", tmp_path / "data"), "empty or new folder")
+    assert_refused(hexaface("data", "sample", "emotion", "--out", tmp_path / "data"), "one that exists")
     assert (tmp_path / "data" / "note.txt").read_text() == "mine"
 
 
