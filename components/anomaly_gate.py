@@ -13,15 +13,18 @@ from data_validation.errors import InputError
 @tfx.dsl.components.component
 def AnomalyGate(
     anomalies: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleAnomalies],
+    code_fingerprint: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Lets a pipeline pass only where ExampleValidator found nothing.
 
     Args:
         anomalies: What ExampleValidator found.
+        code_fingerprint: Only for the cache.
 
     Raises:
         InputError: There is an anomaly; the message has each anomaly's own text and its feature.
     """
+    del code_fingerprint
     found = describe_anomalies(anomalies)
     if found:
         raise InputError("data does not match the schema: " + "; ".join(found))

@@ -34,7 +34,8 @@ class LatestOtherBlessedModelStrategy(tfx.dsl.experimental.ResolverStrategy):
         models = [
             model for model in input_dict["model"] if model.id in blessings and model.id not in candidates
         ]
-        latest = max(models, key=lambda model: model.id, default=None)
+        # By blessing, not by model: an older model that was blessed again is the one that serves.
+        latest = max(models, key=lambda model: blessings[model.id].id, default=None)
         return {
             "candidate": input_dict["candidate"],
             "model": [latest] if latest else [],

@@ -11,8 +11,8 @@ if "tfx.v1" not in sys.modules:
     sys.modules.setdefault("tfx.v1.extensions", types.ModuleType("tfx.v1.extensions"))
 
 # Issue: Beam, TFX and TensorFlow log every step at INFO, to stderr, over the progress table.
-# Solution: warnings and errors only; the run's log file gets the rest from the runner.
-# Can go: when someone wants it back; it is one line.
+# Solution: warnings and errors only.
+# Can go: when they log through handlers that a program can choose.
 for _name in ("apache_beam", "tensorflow", "absl"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 

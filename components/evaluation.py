@@ -119,6 +119,11 @@ class Verdict:
     value: float | None
     passed: bool
 
+    @property
+    def found(self) -> str:
+        """The value as text."""
+        return "no earlier blessed model" if self.value is None else f"{self.value:.4f}"
+
 
 def verdicts(evaluation_uri: str, min_accuracy: float, max_accuracy_drop: float) -> list[Verdict]:
     """Explains the blessing: every threshold, the value found and whether it passed.
@@ -130,6 +135,9 @@ def verdicts(evaluation_uri: str, min_accuracy: float, max_accuracy_drop: float)
 
     Returns:
         One verdict a threshold.
+
+    Raises:
+        RuntimeError: The Evaluator judged otherwise than the thresholds say.
     """
     values: dict[bool, float] = {}
     for metrics in tfma.load_metrics(evaluation_uri):
@@ -146,7 +154,7 @@ def verdicts(evaluation_uri: str, min_accuracy: float, max_accuracy_drop: float)
                     values[entry.key.is_diff] = entry.value.double_value.value
     where = "split eval"
     change = values.get(True)
-    return [
+    judged = [
         Verdict(
             "accuracy", where, f"at least {min_accuracy:g}", values[False], values[False] >= min_accuracy
         ),
@@ -158,3 +166,7 @@ def verdicts(evaluation_uri: str, min_accuracy: float, max_accuracy_drop: float)
             change is None or change >= -max_accuracy_drop,
         ),
     ]
+    blessed = tfma.load_validation_result(evaluation_uri).validation_ok
+    if blessed != all(verdict.passed for verdict in judged):
+        raise RuntimeError(f"the Evaluator's verdict is {blessed}, its explanation says otherwise: {judged}")
+    return judged

@@ -12,7 +12,7 @@ from components import classification_report as classification
 from components.artifacts import EvaluationReport as EvaluationReportArtifact
 from components.compat import tfx
 from components.evaluation import SELECTION_SLICE, TEST_SLICE, SliceKey, Verdict, confusion_matrices, verdicts
-from components.ingestion import Ingestion
+from data_validation.ingestion import Ingestion
 from trainers.history import HISTORY_FILE, read_history
 
 METRICS_FILE = "metrics.json"
@@ -54,11 +54,12 @@ def EvaluationReport(
     _write_verdicts(page, judged)
     for key in (TEST_SLICE, SELECTION_SLICE):
         _write_split(page, key, matrices[key], names)
-    _write_slices(page, matrices, names)
+    slices = _slice_metrics(matrices, names)
+    _write_slices(page, slices)
     _write_history(page, history)
     _write_data(page, account, label, names)
     page.save()
-    metrics = _metrics(matrices, names, judged, history, account)
+    metrics = _metrics(slices, judged, history, account)
     (page.root / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
 
 
@@ -108,7 +109,7 @@ def _write_verdicts(page: _Page, judged: list[Verdict]) -> None:
             "metric": verdict.metric,
             "judged on": verdict.slice,
             "demanded": verdict.rule,
-            "found": "no earlier blessed model" if verdict.value is None else f"{verdict.value:.4f}",
+            "found": verdict.found,
             "verdict": "passed" if verdict.passed else "failed",
         }
         for verdict in judged
@@ -133,20 +134,22 @@ def _write_split(page: _Page, key: SliceKey, matrix: np.ndarray, classes: list[s
         classification.draw_confusion(file, matrix, classes, caption, normalised)
 
 
-def _write_slices(page: _Page, matrices: dict[SliceKey, np.ndarray], classes: list[str]) -> None:
-    page.heading("Slices")
-    rows = []
+def _slice_metrics(matrices: dict[SliceKey, np.ndarray], classes: list[str]) -> dict[str, dict[str, float]]:
+    metrics = {}
     for key, matrix in sorted(matrices.items()):
         per_class = classification.per_class_table(matrix, classes)
-        rows.append(
-            {
-                "slice": slice_name(key),
-                "accuracy": classification.accuracy(matrix),
-                "macro f1": per_class["f1"].mean(),
-                "support": int(matrix.sum()),
-            }
-        )
-    page.table("slices", "Accuracy by slice", pd.DataFrame(rows).set_index("slice"))
+        metrics[slice_name(key)] = {
+            "accuracy": classification.accuracy(matrix),
+            "macro_f1": float(per_class["f1"].mean()),
+            "support": int(matrix.sum()),
+        }
+    return metrics
+
+
+def _write_slices(page: _Page, slices: dict[str, dict[str, float]]) -> None:
+    page.heading("Slices")
+    table = pd.DataFrame.from_dict(slices, orient="index").rename_axis("slice")
+    page.table("slices", "Accuracy by slice", table.astype({"support": int}))
 
 
 def slice_name(key: SliceKey) -> str:
@@ -195,25 +198,16 @@ def _write_data(page: _Page, account: Ingestion, label: str, classes: list[str])
 
 
 def _metrics(
-    matrices: dict[SliceKey, np.ndarray],
-    classes: list[str],
+    slices: dict[str, dict[str, float]],
     judged: list[Verdict],
     history: list[dict[str, float]],
     account: Ingestion,
 ) -> dict[str, object]:
-    slices = {}
-    for key, matrix in sorted(matrices.items()):
-        per_class = classification.per_class_table(matrix, classes)
-        slices[slice_name(key)] = {
-            "accuracy": classification.accuracy(matrix),
-            "macro_f1": float(per_class["f1"].mean()),
-            "support": int(matrix.sum()),
-        }
     return {
         "slices": slices,
         "selection": slices[slice_name(SELECTION_SLICE)],
         "test": slices[slice_name(TEST_SLICE)],
-        "verdicts": [dataclasses.asdict(verdict) for verdict in judged],
+        "verdicts": [{**dataclasses.asdict(verdict), "found": verdict.found} for verdict in judged],
         "epochs": len(history),
         "training_seconds": sum(row["seconds"] for row in history),
         "records": account.total("records"),

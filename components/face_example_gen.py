@@ -21,11 +21,11 @@ from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils, component_spec
 
 from components.compat import tfx
-from components.ingestion import INGESTION_FILE, REJECTED_FILE, Ingestion
 from components.readers.catalog import ReaderOptions, fingerprint, open_readers, select_spans
 from components.readers.record import SPLITS, FaceRecord, Reader, RecordDropped, RecordRejected
 from data_validation.errors import InputError
 from data_validation.image_quality import UnreadableImageError, measure
+from data_validation.ingestion import INGESTION_FILE, REJECTED_FILE, Ingestion
 from trainers.imaging import decode
 
 _RECORDS, _REJECTED, _COUNTS = "records", "rejected", "counts"

@@ -9,6 +9,8 @@ from components.anomaly_gate import describe_anomalies
 from components.artifacts import EvaluationReport
 from components.compat import tfx
 from components.tracking import Submission, submit
+from data_validation.errors import one_line
+from trainers.mlflow_curves import SERVER_ERRORS
 
 logger = logging.getLogger("hexaface.tracker")
 
@@ -64,7 +66,7 @@ def MLflowTracker(
     )
     try:
         submit(submission)
-    except Exception as error:  # any failure of the server or its client
+    except SERVER_ERRORS as error:
         file = Path(outbox) / f"{pipeline_run_id}.json"
         submission.save(file)
-        logger.warning("MLflow does not answer, kept for `hexaface track`: %s", str(error).splitlines()[0])
+        logger.warning("MLflow does not answer, kept for `hexaface track`: %s", one_line(error))

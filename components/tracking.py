@@ -3,7 +3,9 @@
 Every call may meet a dead server; callers decide what that means, nothing here hides it.
 """
 
+import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +16,7 @@ import mlflow
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 
 from trainers.history import HISTORY_FILE, read_history
-from trainers.live_metrics import log_history
+from trainers.mlflow_curves import log_history
 
 PIPELINE_RUN_TAG = "hexaface.pipeline_run_id"
 WORKSPACE_TAG = "hexaface.workspace"
@@ -55,7 +57,9 @@ class Submission:
     def save(self, file: Path) -> None:
         """Keeps the submission for a later `hexaface track`."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, file)
 
     @classmethod
     def load(cls, file: Path) -> "Submission":
@@ -112,8 +116,10 @@ def end_abandoned(tracking_uri: str, run_id: str, workspace: str) -> None:
     """
     client = mlflow.MlflowClient(tracking_uri)
     experiment_id = client.get_run(run_id).info.experiment_id
-    client.set_tag(run_id, WORKSPACE_TAG, workspace)
-    running = f"attributes.status = 'RUNNING' and tags.`{WORKSPACE_TAG}` = '{workspace}'"
+    # A hash: a path may hold quotes, which MLflow's filter has no way to write.
+    tag = hashlib.sha256(workspace.encode()).hexdigest()[:16]
+    client.set_tag(run_id, WORKSPACE_TAG, tag)
+    running = f"attributes.status = 'RUNNING' and tags.`{WORKSPACE_TAG}` = '{tag}'"
     for run in client.search_runs([experiment_id], running):
         if run.info.run_id != run_id:
             client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
@@ -183,8 +189,7 @@ def submit(submission: Submission) -> str:
             RunTag("hexaface.pushed_to", submission.pushed_to),
         ],
     )
-    if not client.get_metric_history(run_id, "curve/loss"):
-        log_history(run_id, read_history(Path(submission.model_run) / HISTORY_FILE))
+    log_history(run_id, read_history(Path(submission.model_run) / HISTORY_FILE))
     client.log_artifacts(run_id, str(report), "report")
     for name in ("ingestion.json", "rejected.jsonl"):
         client.log_artifact(run_id, str(examples / name), "data")
@@ -203,7 +208,13 @@ def _register(client: mlflow.MlflowClient, submission: Submission, run_id: str) 
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         known = client.create_model_version(name, source=submission.pushed_to, run_id=run_id)
-    client.set_registered_model_alias(name, "champion", known.version)
+    if _newest([*versions, known]).source == submission.pushed_to:
+        client.set_registered_model_alias(name, "champion", known.version)
+
+
+def _newest(versions: list[Any]) -> Any:
+    """Returns the model that was pushed last: what is sent late must not take an earlier one's place."""
+    return max(versions, key=lambda version: int(Path(version.source).name))
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

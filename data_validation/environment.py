@@ -21,6 +21,12 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
+# Issue: TensorFlow takes all of a GPU's memory, and can be told otherwise only before its first operation,
+# which happens in other nodes of the same process.
+# Solution: its environment variable.
+# Can go: when it grows by default.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
 # Issue: the Google client libraries warn about Python's and gRPC's age, some twenty lines an import.
 # Solution: hide just these; nothing here calls them.
 # Can go: with the TFX 1.16 stack.

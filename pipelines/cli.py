@@ -72,6 +72,8 @@ def run(
     chosen = get_task(task)
     place = settings.Workspace.at(workspace)
     values = settings.load(profile, chosen.name, overrides or [])
+    if not data:
+        place = place.for_samples()
     sources = tuple(data) if data else (_sample(chosen.name, place),)
     record = _run(RunRequest(chosen, values, place, sources, from_node, not no_cache))
     console.print(progress.summary([record], place.root))
@@ -85,7 +87,7 @@ def demo(workspace: WorkspaceOption = None) -> None:
     from pipelines.local import RunRequest
     from pipelines.tasks import TASKS
 
-    place = settings.Workspace.at(workspace)
+    place = settings.Workspace.at(workspace).for_samples()
     records = []
     for task in TASKS.values():
         values = settings.load("demo", task.name)
@@ -111,6 +113,9 @@ def dashboard(
     from pipelines.settings import Workspace
 
     uri = Workspace.at(workspace).tracking_uri
+    if uri.startswith(("http://", "https://")):
+        console.print(f"MLflow is at {uri}", highlight=False)
+        return
     console.print(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
     try:
@@ -129,17 +134,22 @@ def track(workspace: WorkspaceOption = None) -> None:
         console.print("nothing is waiting to be sent")
         return
     from components.tracking import Submission, close_run, submit
+    from data_validation.errors import one_line
+    from trainers.mlflow_curves import SERVER_ERRORS
 
+    failed = False
     for file in waiting:
-        submission = Submission.load(file)
         try:
+            submission = Submission.load(file)
             run_id = submit(submission)
             close_run(submission.tracking_uri, run_id, node_seconds={}, gpus=0, error="")
-        except Exception as error:
-            errors.print(f"{file.name}: MLflow does not answer: {str(error).splitlines()[0]}", style="red")
-            raise typer.Exit(EXIT_FAILED) from error
+        except (*SERVER_ERRORS, ValueError, TypeError) as error:
+            failed = True
+            errors.print(f"{file}: not sent: {one_line(error)}", style="red", soft_wrap=True, markup=False)
+            continue
         file.unlink()
         console.print(f"{file.stem}: sent as MLflow run {run_id}", highlight=False)
+    raise typer.Exit(EXIT_FAILED if failed else 0)
 
 
 @app.command()
@@ -169,9 +179,9 @@ def sample(
     from pipelines.tasks import get_task
 
     chosen = get_task(task)
-    folder = out or Workspace.at(workspace).sample(chosen.name)
-    draw_sample(chosen, folder, count or chosen.sample_images, seed, console)
-    console.print(f"sample data for {chosen.name} in {folder}", highlight=False, soft_wrap=True)
+    folder = out or Workspace.at(workspace).for_samples().sample(chosen.name)
+    draw_sample(chosen, folder, chosen.sample_images if count is None else count, seed, console)
+    console.print(f"sample data for {chosen.name} in {folder}", highlight=False, soft_wrap=True, markup=False)
 
 
 @data_app.command("describe")
@@ -209,7 +219,9 @@ def _run(request: "RunRequest") -> "RunRecord":
         record = local.run(request, on_change)
     if record.status == "failed":
         log = request.workspace.runs(request.task.name) / f"{record.run_id}.log"
-        errors.print(f"{record.error} (log: {log})", style="red", highlight=False, soft_wrap=True)
+        errors.print(
+            f"{record.error} (log: {log})", style="red", highlight=False, soft_wrap=True, markup=False
+        )
         raise typer.Exit(EXIT_FAILED)
     console.print(progress.verdict_table(record))
     if any(request.workspace.outbox.glob("*.json")):
@@ -226,8 +238,16 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        errors.print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        sys.exit(EXIT_BAD_INPUT)
+        message = str(error)
+    except OSError as error:
+        # A file without permission, a full disk: the system's words, and which file.
+        if error.filename is None:
+            raise
+        message = f"{error.filename}: {error.strerror}"
+    else:
+        return
+    errors.print(f"error: {message}", style="red", highlight=False, soft_wrap=True, markup=False)
+    sys.exit(EXIT_BAD_INPUT)
 
 
 if __name__ == "__main__":

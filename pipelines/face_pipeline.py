@@ -9,6 +9,7 @@ import data_validation
 from components.anomaly_gate import AnomalyGate
 from components.blessed_model import LatestOtherBlessedModelStrategy
 from components.compat import tfx
+from components.curated_schema import CuratedSchema
 from components.evaluation import classifier_config
 from components.evaluation_report import EvaluationReport
 from components.face_example_gen import FaceExampleGen
@@ -18,9 +19,10 @@ from pipelines.code_fingerprint import code_fingerprint
 from pipelines.settings import Settings, Workspace
 from pipelines.tasks import FaceTask
 
-# Nodes that talk to file systems or servers that may be down for a moment, and the Trainer, which goes on
-# from its backup.
-RETRYABLE = frozenset({"FaceExampleGen", "Trainer", "Pusher", "MLflowTracker"})
+# Nodes on file systems that may be away for a moment, and the Trainer, which goes on from its backup.
+RETRYABLE = frozenset({"FaceExampleGen", "Trainer", "Pusher"})
+# A run that found all else in the cache still has an MLflow run to fill.
+NEVER_CACHED = frozenset({"MLflowTracker"})
 
 
 def build_pipeline(
@@ -38,6 +40,8 @@ def build_pipeline(
         The pipeline; nothing has run yet.
     """
     standard = tfx.types.standard_artifacts
+    trainer_code = code_fingerprint("trainers", "data_validation")
+    report_code = code_fingerprint("components", "data_validation/ingestion.py")
     thresholds = {
         "min_accuracy": settings.evaluation.min_accuracy,
         "max_accuracy_drop": settings.evaluation.max_accuracy_drop,
@@ -49,15 +53,16 @@ def build_pipeline(
         options=ReaderOptions(drop_test_duplicates=settings.data.drop_test_duplicates),
         spans=settings.data.spans,
         max_rejected_fraction=settings.data.max_rejected_fraction,
-        code_fingerprint=code_fingerprint("components", "data_validation"),
+        code_fingerprint=code_fingerprint(
+            "components/readers", "components/face_example_gen.py", "data_validation", "trainers/imaging.py"
+        ),
     )
     examples = example_gen.outputs["examples"]
 
-    # The schema is curated, not inferred: data that drifts must not redefine what is right.
-    schema_gen = tfx.components.ImportSchemaGen(
-        schema_file=str(Path(data_validation.__file__).parent / "schemas" / task.schema)
-    )
-    schema = schema_gen.outputs["schema"]
+    # Curated, not inferred: data that drifts must not redefine what is right.
+    schema_file = Path(data_validation.__file__).parent / "schemas" / task.schema
+    curated_schema = CuratedSchema(text=schema_file.read_text(encoding="utf-8"))
+    schema = curated_schema.outputs["schema"]
 
     # With the schema it treats image bytes as bytes and computes real statistics of the scalar features.
     statistics_gen = tfx.components.StatisticsGen(
@@ -70,7 +75,10 @@ def build_pipeline(
     )
 
     # ExampleValidator only reports; this stops.
-    gate = AnomalyGate(anomalies=validator.outputs["anomalies"])
+    gate = AnomalyGate(
+        anomalies=validator.outputs["anomalies"],
+        code_fingerprint=code_fingerprint("components/anomaly_gate.py"),
+    )
 
     # Not materialised: decoded pixels are many times the size of the files. The Trainer applies the graph.
     transform = tfx.components.Transform(
@@ -79,11 +87,11 @@ def build_pipeline(
         preprocessing_fn=f"{task.module}.preprocessing_fn",
         materialize=False,
         disable_statistics=True,
-        custom_config={"code_fingerprint": code_fingerprint("trainers", "data_validation")},
+        custom_config={"code_fingerprint": trainer_code},
     )
     transform.add_upstream_node(gate)
 
-    nodes = [example_gen, schema_gen, statistics_gen, validator, gate, transform]
+    nodes = [example_gen, curated_schema, statistics_gen, validator, gate, transform]
 
     # Only with warm start: its output changes with every blessed model, and the Trainer with it.
     base_model = None
@@ -108,7 +116,7 @@ def build_pipeline(
             "model": settings.as_dict()["model"],
             "train": settings.as_dict()["train"],
             "backups": str(workspace.pipeline(task.name) / "backups"),
-            "code_fingerprint": code_fingerprint("trainers", "data_validation"),
+            "code_fingerprint": trainer_code,
         },
     )
 
@@ -137,7 +145,7 @@ def build_pipeline(
         label=task.label,
         classes=json.dumps(task.classes),
         thresholds=json.dumps(thresholds),
-        code_fingerprint=code_fingerprint("components"),
+        code_fingerprint=report_code,
     )
 
     pusher = tfx.components.Pusher(
@@ -155,12 +163,12 @@ def build_pipeline(
         model_run=trainer.outputs["model_run"],
         model_blessing=evaluator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
-        experiment=task.name,
+        experiment=workspace.experiment(task.name),
         tracking_uri=workspace.tracking_uri,
         artifact_root=workspace.artifact_root,
         settings=json.dumps(settings.as_dict(), sort_keys=True),
         outbox=str(workspace.outbox),
-        code_fingerprint=code_fingerprint("components"),
+        code_fingerprint=report_code,
     )
 
     return tfx.dsl.Pipeline(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from components.readers.catalog import ReaderOptions, open_readers, select_spans
-from data_validation.errors import InputError
+from data_validation.errors import InputError, one_line
 from pipelines.runs import NodeRecord, RunRecord, latest, run_key, unchanged
 from pipelines.settings import Settings, Workspace
 from pipelines.tasks import FaceTask
@@ -67,7 +67,9 @@ def run(request: RunRequest, on_change: OnChange) -> RunRecord:
     check_sources(request)
     key = run_key(request.settings, workspace, request.sources)
     previous = latest(workspace, task.name)
-    if request.use_cache and not request.from_node and previous and unchanged(previous, key, workspace):
+    # A warm start is never unchanged: it would begin with the model that the last run made.
+    may_skip = request.use_cache and not request.from_node and not request.settings.train.warm_start
+    if may_skip and previous and unchanged(previous, key, workspace):
         nodes = tuple(replace(node, state="cached", seconds=0.0) for node in previous.nodes)
         for node in nodes:
             on_change(node)
@@ -78,7 +80,7 @@ def run(request: RunRequest, on_change: OnChange) -> RunRecord:
         _log_file(workspace.runs(task.name) / f"{run_id}.log"),
         _tracking(request, run_id) as tracked,
     ):
-        nodes, error = _run_nodes(request, run_id, on_change)
+        nodes, error = _run_nodes(request, run_id, previous, on_change)
         record = _record(request, run_id, key, nodes, error, time.monotonic() - start)
         record = replace(record, mlflow_run_id=tracked.close(nodes, record.error))
         record.save(workspace)
@@ -100,17 +102,20 @@ def check_sources(request: RunRequest) -> None:
 
 
 def _run_nodes(
-    request: RunRequest, run_id: str, on_change: OnChange
+    request: RunRequest, run_id: str, previous: RunRecord | None, on_change: OnChange
 ) -> tuple[tuple[NodeRecord, ...], Exception | None]:
     """Runs all nodes; returns what they did and the error of the one that failed."""
     # Imported here: a request that cannot run should not wait for TensorFlow.
     from pipelines import node as nodes
-    from pipelines.face_pipeline import RETRYABLE, build_pipeline
+    from pipelines.face_pipeline import NEVER_CACHED, RETRYABLE, build_pipeline
 
     pipeline = build_pipeline(request.task, request.settings, request.workspace, list(request.sources))
     representation = nodes.compile_pipeline(pipeline, run_id)
     names = nodes.node_ids(representation)
-    anew = _anew(request, names, lambda name: nodes.downstream(representation, name))
+    anew = NEVER_CACHED | _anew(request, names, lambda name: nodes.downstream(representation, name))
+    if previous and previous.pushed_to and not os.path.exists(previous.pushed_to):
+        # TFX looks for its own copy of a pushed model only, not for the one in the serving root.
+        anew |= nodes.downstream(representation, "Pusher")
     for name in names:
         on_change(NodeRecord(name, "waiting", 0.0))
     done: list[NodeRecord] = []
@@ -205,12 +210,6 @@ def _record(
     )
 
 
-def one_line(error: Exception) -> str:
-    """Returns an error as one line, its type before messages that do not speak for themselves."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text[:500]}"
-
-
 class _TrackedRun:
     """The MLflow run of a pipeline run, or the absence of one."""
 
@@ -226,11 +225,12 @@ class _TrackedRun:
             return ""
         from components import tracking
         from trainers.devices import gpu_count
+        from trainers.mlflow_curves import SERVER_ERRORS
 
         ran = {node.node: node.seconds for node in nodes if node.state == "ran"}
         try:
             tracking.close_run(self._tracking_uri, self.run_id, ran, gpu_count(), error)
-        except Exception as problem:  # a dead server never fails a run
+        except SERVER_ERRORS as problem:  # a dead server never fails a run
             logger.warning("MLflow run %s was not closed: %s", self.run_id, one_line(problem))
         return self.run_id
 
@@ -239,13 +239,17 @@ class _TrackedRun:
 def _tracking(request: RunRequest, run_id: str) -> Iterator[_TrackedRun]:
     """Opens the MLflow run and names it to the nodes by MLflow's own environment variables."""
     from components import tracking
+    from trainers.mlflow_curves import SERVER_ERRORS
 
-    uri = request.workspace.tracking_uri
+    workspace = request.workspace
+    uri = workspace.tracking_uri
     try:
-        opened = tracking.open_run(uri, request.workspace.artifact_root, request.task.name, run_id)
-        tracking.end_abandoned(uri, opened, f"{platform.node()}:{request.workspace.root}")
+        opened = tracking.open_run(
+            uri, workspace.artifact_root, workspace.experiment(request.task.name), run_id
+        )
+        tracking.end_abandoned(uri, opened, f"{platform.node()}:{workspace.root}")
         tracked = _TrackedRun(uri, opened, "")
-    except Exception as problem:  # a dead server never fails a run
+    except SERVER_ERRORS as problem:  # a dead server never fails a run
         tracked = _TrackedRun(uri, "", one_line(problem))
     names = {
         "HEXAFACE_PIPELINE_RUN_ID": run_id,
@@ -256,8 +260,8 @@ def _tracking(request: RunRequest, run_id: str) -> Iterator[_TrackedRun]:
     os.environ.update(names)
     try:
         yield tracked
-    except KeyboardInterrupt:
-        tracked.close((), "interrupted")
+    except BaseException as error:
+        tracked.close((), one_line(error))
         raise
     finally:
         for name, value in before.items():
@@ -280,7 +284,7 @@ def _alone(workspace: Workspace, task: str) -> Iterator[None]:
         try:
             # The system frees it when the process ends, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise InputError(f"{workspace.root}: another run of {task} is going on here") from error
         yield
 

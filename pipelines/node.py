@@ -22,14 +22,12 @@ class NodeOutcome:
     """What came of a node.
 
     Attributes:
-        node: The node's id.
         cached: Whether the outputs are an earlier execution's.
         seconds: Wall time.
         outputs: Location of each output by name.
         properties: Texts that executors noted on outputs, by `<output>.<property>`.
     """
 
-    node: str
     cached: bool
     seconds: float
     outputs: dict[str, str]
@@ -101,7 +99,6 @@ def run_node(representation: pipeline_pb2.Pipeline, node_id: str, use_cache: boo
         raise RuntimeError(f"{node_id} did not run: its inputs are missing")
     cached, artifacts = _published(connection, info.execution_id)
     return NodeOutcome(
-        node=node_id,
         cached=cached,
         seconds=time.monotonic() - start,
         outputs={name: artifact.uri for name, artifact in artifacts.items()},
@@ -115,7 +112,11 @@ def run_node(representation: pipeline_pb2.Pipeline, node_id: str, use_cache: boo
 
 
 def _published(connection: Any, execution_id: int) -> tuple[bool, dict[str, metadata_store_pb2.Artifact]]:
-    """Reads back what a node published: whether from cache, and its outputs by name."""
+    """Reads back what a node published: whether from cache, and its outputs by name.
+
+    Raises:
+        RuntimeError: The node published a failure; for inputs that cannot be resolved TFX does not raise.
+    """
     with metadata.Metadata(connection) as handle:
         (execution,) = handle.store.get_executions_by_id([execution_id])
         events = [
@@ -127,5 +128,8 @@ def _published(connection: Any, execution_id: int) -> tuple[bool, dict[str, meta
             artifact.id: artifact
             for artifact in handle.store.get_artifacts_by_id([event.artifact_id for event in events])
         }
+    states = metadata_store_pb2.Execution
+    if execution.last_known_state not in (states.COMPLETE, states.CACHED):
+        raise RuntimeError(f"execution {execution_id} did not complete: its inputs could not be resolved")
     outputs = {event.path.steps[0].key: artifacts[event.artifact_id] for event in events}
-    return execution.last_known_state == metadata_store_pb2.Execution.CACHED, outputs
+    return execution.last_known_state == states.CACHED, outputs

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
@@ -69,7 +69,7 @@ class RunTable:
         table.add_column("produced", overflow="fold")
         for node in self._nodes.values():
             table.add_row(node.node, self._state(node), self._seconds(node), self._produced(node))
-        return Group(table)
+        return table
 
     def _state(self, node: NodeRecord) -> RenderableType:
         if node.state == "running":
@@ -81,12 +81,12 @@ class RunTable:
             return f"{time.monotonic() - self._started[node.node]:.0f}"
         return "" if node.state == "waiting" else f"{node.seconds:.1f}"
 
-    def _produced(self, node: NodeRecord) -> str:
+    def _produced(self, node: NodeRecord) -> Text:
+        # Text, not str: rich would read square brackets in a path or message as its markup.
         if node.state in ("running", "retrying"):
-            return self.message.text
-        return "\n".join(
-            f"{name}: {_short(uri, self._workspace)}" for name, uri in sorted(node.outputs.items())
-        )
+            return Text(self.message.text)
+        lines = (f"{name}: {_short(uri, self._workspace)}" for name, uri in sorted(node.outputs.items()))
+        return Text("\n".join(lines))
 
 
 def _short(location: str, workspace: Path) -> str:
@@ -110,22 +110,28 @@ def show_run(console: Console, title: str, workspace: Path) -> Iterator[OnChange
     logger.setLevel(logging.INFO)
     table = RunTable(title, workspace)
     if console.is_terminal:
-        logger.addHandler(table.message)
-        with Live(table, console=console, refresh_per_second=4):
+        with _handling(logger, table.message), Live(table, console=console, refresh_per_second=4):
             yield table.change
-        logger.removeHandler(table.message)
         return
     handler = logging.StreamHandler(console.file)
     handler.setFormatter(_MessageOnly())
-    logger.addHandler(handler)
-    console.print(title)
+    console.print(title, markup=False)
 
     def print_line(node: NodeRecord) -> None:
         if node.state in ("ran", "cached", "failed"):
             console.print(f"  {node.node}: {node.state} ({node.seconds:.1f} s)", highlight=False)
 
-    yield print_line
-    logger.removeHandler(handler)
+    with _handling(logger, handler):
+        yield print_line
+
+
+@contextmanager
+def _handling(logger: logging.Logger, handler: logging.Handler) -> Iterator[None]:
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def summary(records: Iterable[RunRecord], workspace: Path) -> Table:
@@ -175,12 +181,11 @@ def verdict_table(record: RunRecord) -> Table:
     for heading in ("metric", "judged on", "demanded", "found", "verdict"):
         table.add_column(heading)
     for verdict in record.verdicts:
-        value = verdict["value"]
         table.add_row(
             verdict["metric"],
             verdict["slice"],
             verdict["rule"],
-            "no earlier blessed model" if value is None else f"{value:.4f}",
+            verdict["found"],
             Text("passed", "green") if verdict["passed"] else Text("failed", "red"),
         )
     return table

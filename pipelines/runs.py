@@ -83,14 +83,17 @@ class RunRecord:
 
 
 def latest(workspace: Workspace, task: str) -> RunRecord | None:
-    """Reads the record of a task's last run, None where there is none."""
+    """Reads the record of a task's last run, None where there is none that can be read."""
     files = sorted(workspace.runs(task).glob("*.json"))
     if not files:
         return None
-    values = json.loads(files[-1].read_text(encoding="utf-8"))
-    values["nodes"] = tuple(NodeRecord(**node) for node in values["nodes"])
-    values["verdicts"] = tuple(values["verdicts"])
-    return RunRecord(**values)
+    try:
+        values = json.loads(files[-1].read_text(encoding="utf-8"))
+        values["nodes"] = tuple(NodeRecord(**node) for node in values["nodes"])
+        values["verdicts"] = tuple(values["verdicts"])
+        return RunRecord(**values)
+    except (ValueError, TypeError, KeyError):
+        return None  # damaged, or of another version of the project: as good as no record
 
 
 def run_key(settings: Settings, workspace: Workspace, sources: Iterable[Path]) -> str:
@@ -111,7 +114,6 @@ def run_key(settings: Settings, workspace: Workspace, sources: Iterable[Path]) -
         "folders": [str(folder.resolve()) for folder in folders],
         "data": fingerprint(folders),
         "code": code_fingerprint(*_ROOMS),
-        "versions": _versions(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -135,9 +137,3 @@ def unchanged(record: RunRecord | None, key: str, workspace: Workspace) -> bool:
         and all(os.path.exists(uri) for node in record.nodes for uri in node.outputs.values())
         and (not record.pushed_to or os.path.exists(record.pushed_to))
     )
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("tfx", "tensorflow", "apache-beam", "mlflow", "pillow", "numpy")}

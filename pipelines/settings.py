@@ -1,7 +1,6 @@
 """Settings: frozen dataclasses, filled from a profile and `--set` overrides, checked on load."""
 
 import dataclasses
-import difflib
 import json
 import os
 import re
@@ -14,7 +13,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from data_validation.errors import InputError
+from data_validation.errors import InputError, hint
 
 PROFILES = Path(__file__).with_name("profiles")
 # Profiles hold one section a task and one for all.
@@ -63,11 +62,11 @@ class AugmentationSettings:
 
     flip: bool = True
     shift: Fraction = 0.1
-    rotate_degrees: NonNegative = 10.0
-    zoom: Fraction = 0.1
+    rotate_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 10.0
+    zoom: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     stretch: Fraction = 0.1
     brightness: Fraction = 0.1
-    contrast: Fraction = 0.1
+    contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     cutout: Fraction = 0.0
 
 
@@ -157,9 +156,11 @@ class Workspace:
 
     Attributes:
         root: Absolute path of the workspace.
+        demo: Whether it is the part for drawn sample data, see `for_samples`.
     """
 
     root: Path
+    demo: bool = False
 
     @classmethod
     def at(cls, root: Path | None) -> "Workspace":
@@ -180,6 +181,23 @@ class Workspace:
             raise InputError(f"{chosen}: expected a folder to write to: {error}") from error
         return cls(chosen)
 
+    def for_samples(self) -> "Workspace":
+        """Returns the part for drawn sample data.
+
+        Its models are no comparison for models of real data, and must never be served in their place; only
+        MLflow's store is shared, under experiments of their own.
+        """
+        return Workspace(self.root / "demo", demo=True)
+
+    def experiment(self, task: str) -> str:
+        """Name of a task's MLflow experiment and registered model."""
+        return f"{task}-demo" if self.demo else task
+
+    @property
+    def home(self) -> Path:
+        """The workspace itself, also for its part for sample data."""
+        return self.root.parent if self.demo else self.root
+
     @property
     def metadata(self) -> Path:
         """The ML Metadata database."""
@@ -193,12 +211,12 @@ class Workspace:
     @property
     def tracking_uri(self) -> str:
         """MLflow's store: `$MLFLOW_TRACKING_URI`, or a database in the workspace."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow.db'}"
 
     @property
     def artifact_root(self) -> str:
         """MLflow's files beside its database; empty where `$MLFLOW_TRACKING_URI` names a server."""
-        return "" if os.environ.get("MLFLOW_TRACKING_URI") else str(self.root / "mlflow")
+        return "" if os.environ.get("MLFLOW_TRACKING_URI") else str(self.home / "mlflow")
 
     def pipeline(self, task: str) -> Path:
         """Artifacts of a task's pipeline."""
@@ -211,7 +229,7 @@ class Workspace:
     @property
     def outbox(self) -> Path:
         """What could not be sent to MLflow, for `hexaface track`."""
-        return self.root / "outbox"
+        return self.home / "outbox"
 
     def sample(self, task: str) -> Path:
         """Drawn sample data of a task."""
@@ -248,7 +266,7 @@ def _read_profile(profile: str, task: str) -> tuple[dict[str, Any], str]:
     if not file.is_file():
         known = profile_names()
         raise InputError(
-            f"profile {profile!r}: expected {', '.join(known)} or a YAML file{_hint(profile, known)}"
+            f"profile {profile!r}: expected {', '.join(known)} or a YAML file{hint(profile, known)}"
         )
     try:
         sections = _read_yaml(file.read_text(encoding="utf-8")) or {}
@@ -261,7 +279,7 @@ def _read_profile(profile: str, task: str) -> tuple[dict[str, Any], str]:
     unknown = [str(name) for name in sections if name not in {_SHARED, *TASKS}]
     if unknown:
         name = min(unknown)
-        raise InputError(f"{file}: unknown section {name!r}{_hint(name, [_SHARED, *TASKS])}")
+        raise InputError(f"{file}: unknown section {name!r}{hint(name, [_SHARED, *TASKS])}")
     values: dict[str, Any] = {}
     for section in (_SHARED, task):
         _merge(values, sections.get(section, {}))
@@ -330,7 +348,7 @@ def _check(values: Mapping[str, Any], origin: str) -> Settings:
 def _explain(detail: Any, origin: str) -> str:
     path = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "unexpected_keyword_argument":
-        return f"unknown setting {path} ({origin} or --set){_hint(path, setting_names())}"
+        return f"unknown setting {path} ({origin} or --set){hint(path, setting_names())}"
     expected = detail["msg"].removeprefix("Input should be ")
     return f"{path}: expected {expected}, found {detail['input']!r} ({origin} or --set)"
 
@@ -346,8 +364,3 @@ def setting_names() -> list[str]:
                 yield f"{prefix}{key}"
 
     return list(names(Settings().as_dict(), ""))
-
-
-def _hint(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""

@@ -1,10 +1,9 @@
 """The face tasks: all in which the pipelines differ. Importing this imports no TensorFlow."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from data_validation.errors import InputError
+from data_validation.errors import InputError, hint
 from data_validation.labels import EMOTIONS
 
 
@@ -63,7 +62,5 @@ def get_task(name: str) -> FaceTask:
         InputError: There is none of that name.
     """
     if name not in TASKS:
-        close = difflib.get_close_matches(name, TASKS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise InputError(f"task {name!r}: expected {', '.join(TASKS)}{hint}")
+        raise InputError(f"task {name!r}: expected {', '.join(TASKS)}{hint(name, TASKS)}")
     return TASKS[name]

@@ -1,6 +1,8 @@
 """SavedModels of image classifiers: signatures, class names and preprocessing in one graph."""
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -10,6 +12,7 @@ import tf_keras as keras
 from trainers.imaging import from_pixels
 
 IMAGE = "image/encoded"
+ABOUT_FILE = "about.json"
 
 
 class ClassifierModule(tf.Module):
@@ -113,11 +116,17 @@ class ClassifierModule(tf.Module):
         }
 
 
-def export(module: ClassifierModule, folder: str) -> None:
+def export(module: ClassifierModule, folder: str, about: Mapping[str, Any]) -> None:
     """Saves a classifier for TensorFlow Serving and the Evaluator.
 
     Args:
         module: The classifier.
         folder: Folder of the SavedModel.
+        about: What cannot be in a signature: settings, data, metrics. Written to `assets.extra/about.json`,
+            which TensorFlow Serving leaves alone.
     """
     tf.saved_model.save(module, folder, signatures=module.signatures())
+    extra = os.path.join(folder, "assets.extra")
+    tf.io.gfile.makedirs(extra)
+    with tf.io.gfile.GFile(os.path.join(extra, ABOUT_FILE), "w") as file:
+        file.write(json.dumps(about, indent=1) + "\n")

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
 
+from data_validation.ingestion import Ingestion
 from data_validation.labels import EMOTIONS
 from trainers import classifier_export, training
 from trainers.augmentation import Augmentation, augment_batch
@@ -75,7 +77,7 @@ def run_fn(fn_args: Any) -> None:
         fn_args.transform_graph_path,
         fn_args.base_model,
     )
-    training.fit(
+    history = training.fit(
         network,
         train,
         validation,
@@ -93,8 +95,24 @@ def run_fn(fn_args: Any) -> None:
         IMAGE,
         flip_averaging=model_settings["flip_averaging"],
     )
-    classifier_export.export(module, fn_args.serving_model_dir)
-    training.discard_backup(folder)
+    classifier_export.export(module, fn_args.serving_model_dir, _about(config, history, fn_args.train_files))
+    training.discard_backups(folder)
+
+
+def _about(
+    config: Mapping[str, Any], history: list[dict[str, float]], train_files: list[str]
+) -> dict[str, Any]:
+    """Tells what a model was made of: settings, code, data, and the metrics of the epoch that was chosen."""
+    # `<examples>/Split-train/*`
+    examples = Path(train_files[0]).parent.parent
+    return {
+        "task": "emotion",
+        "classes": EMOTIONS,
+        "settings": {"model": config["model"], "train": config["train"]},
+        "code_fingerprint": config["code_fingerprint"],
+        "data_fingerprint": Ingestion.load(examples).content_fingerprint,
+        "chosen_epoch": max(history, key=lambda row: row["val_accuracy"]),
+    }
 
 
 def build_network(settings: Mapping[str, Any]) -> keras.Model:
@@ -139,10 +157,9 @@ def _datasets(
     train = _examples(fn_args.train_files, transform)
     count = training.count_examples(fn_args.train_files)
     steps = max(1, count // batch_size)
-    if training.fits_in_memory(train, count):
-        train = train.cache()
     train = (
-        train.unbatch()
+        training.cache_if_small(train, count)
+        .unbatch()
         .shuffle(min(count, _SHUFFLE), seed=settings["seed"])
         .batch(batch_size, drop_remainder=count >= batch_size)
         # Lost by unbatch. Without it Keras finds the end of an epoch by a step too many, which may count.
@@ -153,7 +170,9 @@ def _datasets(
         )
         .prefetch(training.PARALLEL)
     )
-    validation = _examples(fn_args.eval_files, transform).cache().prefetch(training.PARALLEL)
+    validation = training.cache_if_small(
+        _examples(fn_args.eval_files, transform), training.count_examples(fn_args.eval_files)
+    ).prefetch(training.PARALLEL)
     return training.without_autotune(train), training.without_autotune(validation), steps
 
 

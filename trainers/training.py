@@ -49,8 +49,6 @@ def strategy(precision: str) -> tf.distribute.Strategy:
     logger.info("training on %d GPUs in %s", len(gpus), precision)
     if not gpus:
         return tf.distribute.get_strategy()
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
     return tf.distribute.MirroredStrategy()
 
 
@@ -98,11 +96,19 @@ def count_examples(patterns: list[str]) -> int:
     return int(records.batch(4096).map(tf.shape).map(lambda shape: shape[0]).reduce(0, lambda a, b: a + b))
 
 
-def fits_in_memory(dataset: tf.data.Dataset, examples: int) -> bool:
-    """Tells whether a batched data set's examples fit into CACHE_BYTES."""
+def cache_if_small(dataset: tf.data.Dataset, examples: int) -> tf.data.Dataset:
+    """Keeps a batched data set in memory if its examples fit into CACHE_BYTES.
+
+    Args:
+        dataset: Batches.
+        examples: How many examples it has in all.
+
+    Returns:
+        The data set, cached or as it was.
+    """
     specs = tf.nest.flatten(dataset.element_spec)
     per_example = sum(spec.dtype.size * math.prod(spec.shape[1:]) for spec in specs)
-    return per_example * examples <= CACHE_BYTES
+    return dataset.cache() if per_example * examples <= CACHE_BYTES else dataset
 
 
 def backup_folder(root: str, *identity: Any) -> Path:
@@ -267,6 +273,12 @@ def _spare_autograph(model: keras.Model) -> None:
     model.test_step = tf.autograph.experimental.do_not_convert(model.test_step)
 
 
-def discard_backup(folder: Path) -> None:
-    """Deletes the state of a training whose model has been exported."""
-    shutil.rmtree(folder, ignore_errors=True)
+def discard_backups(folder: Path) -> None:
+    """Deletes the state of a training whose model has been exported, and of those that were given up before.
+
+    Args:
+        folder: Backup folder of the training that has ended. Its siblings are of other settings, data or code
+            of the same task, of which one run goes on at a time.
+    """
+    for state in folder.parent.iterdir():
+        shutil.rmtree(state, ignore_errors=True)

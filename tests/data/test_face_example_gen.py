@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from components.compat import tfx
 from components.face_example_gen import FaceExampleGenDriver, FaceExampleGenExecutor
-from components.ingestion import Ingestion
 from data_validation.errors import InputError
+from data_validation.ingestion import Ingestion
 
 GREY = " ".join(str(value % 251) for value in range(48 * 48))
 USAGES = ("Training", "Training", "PublicTest", "PrivateTest")

@@ -1,6 +1,7 @@
 """How the exported emotion model behaves, whatever its accuracy."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,14 @@ def test_signatures(model) -> None:
         "classes": tf.string,
         "scores": tf.float32,
     }
+
+
+def test_tells_what_it_was_made_of(emotion_run: EmotionRun) -> None:
+    about = json.loads((Path(emotion_run.record.pushed_to) / "assets.extra" / "about.json").read_text())
+    assert about["classes"] == list(EMOTIONS)
+    assert about["settings"]["train"]["epochs"] == 8
+    assert len(about["data_fingerprint"]) == 64
+    assert 0 < about["chosen_epoch"]["val_accuracy"] <= 1
 
 
 def test_answers_with_class_names_and_probabilities(model, faces: list[FaceRecord]) -> None:

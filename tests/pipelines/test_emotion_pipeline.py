@@ -18,13 +18,15 @@ import pytest
 from emotion_runs import EmotionRun, run
 
 from components.tracking import PIPELINE_RUN_TAG, Submission, submit
+from data_validation.errors import InputError
+from pipelines import settings
 from pipelines.settings import Workspace
 
 pytestmark = pytest.mark.e2e
 
 NODES = [
     "FaceExampleGen",
-    "ImportSchemaGen",
+    "CuratedSchema",
     "StatisticsGen",
     "ExampleValidator",
     "AnomalyGate",
@@ -124,6 +126,7 @@ def test_pushed_model_is_the_champion(emotion_run: EmotionRun) -> None:
 
 
 def test_second_run_takes_every_node_from_cache(emotion_run: EmotionRun) -> None:
+    run(emotion_run.request)  # whatever other tests ran in between
     start = time.monotonic()
     again = run(emotion_run.request)
     assert time.monotonic() - start < 5
@@ -140,8 +143,14 @@ def test_launcher_takes_every_node_from_cache(emotion_run: EmotionRun, tmp_path:
     finally:
         shutil.rmtree(records)
         shutil.move(tmp_path / "records", records)
-    # A resolver has no outputs of its own to cache; it looks anew each time.
-    assert {state for node, state in states(again).items() if node != "LatestBlessedResolver"} == {"cached"}
+    # A resolver looks anew each time, and the new MLflow run is to be filled.
+    anew = {"LatestBlessedResolver", "MLflowTracker"}
+    assert {state for node, state in states(again).items() if node not in anew} == {"cached"}
+    tracked = client(emotion_run.request.workspace).get_run(again.record.mlflow_run_id)
+    assert tracked.data.metrics["evaluation/split_test/accuracy"] == pytest.approx(
+        again.record.test["accuracy"]
+    )
+    assert again.record.mlflow_run_id != emotion_run.record.mlflow_run_id
 
 
 def test_from_node_runs_it_and_what_depends_on_it(emotion_run: EmotionRun) -> None:
@@ -169,6 +178,48 @@ def test_worse_model_is_refused(emotion_run: EmotionRun) -> None:
     assert champion.source == emotion_run.record.pushed_to
 
 
+def test_vanished_model_is_pushed_again(emotion_run: EmotionRun, tmp_path: Path) -> None:
+    """TFX's cache knows only its own copy; the serving root is looked at too."""
+    pushed = Path(emotion_run.record.pushed_to)
+    shutil.move(pushed, tmp_path / "away")
+    again = run(emotion_run.request)
+    try:
+        assert states(again)["Pusher"] == "ran"
+        assert states(again)["Trainer"] == "cached"
+        assert (Path(again.record.pushed_to) / "saved_model.pb").is_file()
+    finally:
+        shutil.rmtree(again.record.pushed_to)
+        shutil.move(tmp_path / "away", pushed)
+
+
+def test_edited_schema_is_not_answered_from_cache(
+    emotion_run: EmotionRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import data_validation
+
+    room = shutil.copytree(Path(data_validation.__file__).parent, tmp_path / "data_validation")
+    schema = room / "schemas" / "emotion.pbtxt"
+    schema.write_text(schema.read_text().replace('value: "surprise"', ""))
+    monkeypatch.setattr(data_validation, "__file__", str(room / "__init__.py"))
+    # Another setting that no node depends on, so that the nodes are asked at all.
+    with pytest.raises(InputError, match=r"emotion: .*surprise"):
+        run(emotion_run.request, "run.retries=0")
+
+
+def test_paper_profile_trains_the_report_s_network(emotion_run: EmotionRun, tmp_path: Path) -> None:
+    small = ("train.epochs=1", "train.batch_size=32", "evaluation.min_accuracy=0")
+    request = replace(
+        emotion_run.request,
+        settings=settings.load("paper", "emotion", small),
+        workspace=settings.Workspace.at(tmp_path),
+    )
+    paper = run(request)
+    assert paper.record.status == "finished"
+    weights = Path(paper.record.pushed_to) / "variables" / "variables.data-00000-of-00001"
+    # 11.6 million parameters of four bytes.
+    assert weights.stat().st_size > 46_000_000
+
+
 def test_warm_start_begins_with_the_blessed_weights(emotion_run: EmotionRun) -> None:
     """One epoch that changes nothing must score as the blessed model does, not as a new one."""
     warm = run(
@@ -179,7 +230,9 @@ def test_warm_start_begins_with_the_blessed_weights(emotion_run: EmotionRun) -> 
         "evaluation.max_accuracy_drop=1",
     )
     assert states(warm)["BaseModelResolver"] == "ran"
-    assert warm.record.test["accuracy"] > emotion_run.record.test["accuracy"] - 0.15
+    accuracy = emotion_run.record.selection["accuracy"]
+    assert warm.record.selection["accuracy"] == pytest.approx(accuracy, abs=0.1)
+    assert accuracy > 0.4, "too low to tell a warm start from a new model"
 
 
 @pytest.fixture
@@ -232,6 +285,13 @@ def test_dead_tracking_server_fails_nothing_and_is_sent_later(
     assert tracked.data.metrics["evaluation/split_test/accuracy"] == pytest.approx(
         untracked.record.test["accuracy"]
     )
+    curve = mlflow.MlflowClient(uri).get_metric_history(run_id, "curve/loss")
+    assert len(curve) == len({point.step for point in curve}) > 0
+    # A model pushed before the champion does not take its place when it is sent late.
+    earlier = str(Path(submission.pushed_to).with_name("1"))
+    submit(replace(submission, pipeline_run_id="late", pushed_to=earlier))
+    champion = mlflow.MlflowClient(uri).get_model_version_by_alias("emotion", "champion")
+    assert champion.source.removeprefix("file://") == submission.pushed_to
     waiting[0].unlink()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from components import tracking
-from data_validation.errors import InputError
+from data_validation.errors import InputError, one_line
 from pipelines import local, settings
 from pipelines.tasks import TASKS
 
@@ -60,8 +60,8 @@ def test_one_run_at_a_time(tmp_path: Path, emotion_samples: Path) -> None:
 
 
 def test_errors_are_one_line_with_their_type() -> None:
-    assert local.one_line(RuntimeError("a\n  b")) == "RuntimeError: a b"
-    assert local.one_line(InputError("file.csv: bad")) == "file.csv: bad"
+    assert one_line(RuntimeError("a\n  b")) == "RuntimeError: a b"
+    assert one_line(InputError("file.csv: bad")) == "file.csv: bad"
 
 
 def test_abandoned_mlflow_runs_are_ended(tmp_path: Path) -> None:

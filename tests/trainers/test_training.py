@@ -13,7 +13,7 @@ import tf_keras as keras
 from trainers import emotion, training
 from trainers.history import HISTORY_FILE, read_history, write_history
 from trainers.optimizers import build_optimizer, build_schedule
-from trainers.training import BestWeights, backup_folder, count_examples, discard_backup, fit, fits_in_memory
+from trainers.training import BestWeights, backup_folder, cache_if_small, count_examples, discard_backups, fit
 
 STEPS, BATCH, FEATURES, CLASSES = 4, 8, 5, 3
 
@@ -65,11 +65,12 @@ def test_backup_folder_is_the_same_for_the_same_identity(tmp_path):
     assert len({folder, *(backup_folder(str(tmp_path), *other) for other in others)}) == len(others) + 1
 
 
-def test_discarding_a_backup(tmp_path):
+def test_discarding_a_backup_and_those_given_up_before(tmp_path):
     folder = backup_folder(str(tmp_path), "a")
     write_history(folder / HISTORY_FILE, [])
-    discard_backup(folder)
-    discard_backup(folder)
+    write_history(backup_folder(str(tmp_path), "other settings") / HISTORY_FILE, [])
+    discard_backups(folder)
+    discard_backups(folder)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -397,6 +398,6 @@ def test_what_fits_in_memory(monkeypatch):
     ).map(lambda *parts: tuple(tf.ensure_shape(part, [None, *part.shape[1:]]) for part in parts))
     each = 48 * 48 * 4 + 7 * 4 + 8
     monkeypatch.setattr(training, "CACHE_BYTES", 10 * each)
-    assert fits_in_memory(dataset, 10)
-    assert not fits_in_memory(dataset, 11)
-    assert fits_in_memory(dataset, 0)
+    assert cache_if_small(dataset, 11) is dataset
+    assert cache_if_small(dataset, 10) is not dataset
+    assert cache_if_small(dataset, 0) is not dataset

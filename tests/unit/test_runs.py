@@ -147,7 +147,7 @@ def test_key_changes_with_tracking_code_and_versions(workspace, data, monkeypatc
         patch.setattr(runs, "code_fingerprint", lambda *rooms: "other code")
         keys.append(run_key(values, workspace, [data]))
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "_versions", lambda: {"tfx": "9.9"})
+        patch.setattr(runs, "code_fingerprint", lambda *rooms: "other versions")
         keys.append(run_key(values, workspace, [data]))
     assert len(set(keys)) == 4
 
