@@ -15,6 +15,7 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
+from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, base_driver, executor_spec
 from tfx.orchestration.portable import base_driver as portable_driver
 from tfx.proto.orchestration import driver_output_pb2
@@ -161,6 +162,7 @@ class FaceExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         del input_dict
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+        examples_utils.set_payload_format(examples, tfx.proto.PayloadFormat.Value("FORMAT_TF_EXAMPLE"))
         root = Path(examples.uri)
         options = ReaderOptions(**json.loads(exec_properties["reader_options"]))
         folders = [Path(folder) for folder in json.loads(exec_properties["folders"])]

@@ -20,6 +20,7 @@ from trainers.mlflow_curves import log_history
 
 PIPELINE_RUN_TAG = "hexaface.pipeline_run_id"
 WORKSPACE_TAG = "hexaface.workspace"
+PUSHED_TAG = "hexaface.pushed_to"
 # MLflow refuses longer values.
 _MAX_PARAM, _MAX_TAG = 6000, 5000
 
@@ -186,7 +187,7 @@ def submit(submission: Submission) -> str:
             RunTag("hexaface.data_fingerprint", metrics["content_fingerprint"]),
             RunTag("hexaface.data_span", str(metrics["span"])),
             RunTag("hexaface.blessed", str(submission.blessed).lower()),
-            RunTag("hexaface.pushed_to", submission.pushed_to),
+            RunTag(PUSHED_TAG, submission.pushed_to),
         ],
     )
     log_history(run_id, read_history(Path(submission.model_run) / HISTORY_FILE))
@@ -200,21 +201,27 @@ def submit(submission: Submission) -> str:
 
 
 def _register(client: mlflow.MlflowClient, submission: Submission, run_id: str) -> None:
-    """Registers the pushed folder (a link, not the bytes) and makes it the champion."""
-    name = submission.experiment
+    """Registers the pushed model, a link and not the bytes, and makes it the champion.
+
+    The link is a small file of the run: a server takes no version whose source lies outside of its run.
+    """
+    name, pushed_to = submission.experiment, submission.pushed_to
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
     versions = client.search_model_versions(f"name = '{name}'")
-    known = next((version for version in versions if version.source == submission.pushed_to), None)
+    known = next((version for version in versions if version.tags.get(PUSHED_TAG) == pushed_to), None)
     if known is None:
-        if not client.search_registered_models(f"name = '{name}'"):
-            client.create_registered_model(name)
-        known = client.create_model_version(name, source=submission.pushed_to, run_id=run_id)
-    if _newest([*versions, known]).source == submission.pushed_to:
+        client.log_dict(run_id, {"pushed_to": pushed_to}, "model/pushed.json")
+        source = f"{client.get_run(run_id).info.artifact_uri}/model"
+        known = client.create_model_version(name, source, run_id=run_id, tags={PUSHED_TAG: pushed_to})
+    # What is sent late must not take the place of what was pushed after it.
+    newest = max((version.tags[PUSHED_TAG] for version in [*versions, known]), key=_version_number)
+    if newest == pushed_to:
         client.set_registered_model_alias(name, "champion", known.version)
 
 
-def _newest(versions: list[Any]) -> Any:
-    """Returns the model that was pushed last: what is sent late must not take an earlier one's place."""
-    return max(versions, key=lambda version: int(Path(version.source).name))
+def _version_number(pushed_to: str) -> int:
+    return int(Path(pushed_to).name)
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from components.readers.catalog import ReaderOptions, open_readers, select_spans
 from data_validation.errors import InputError, one_line
@@ -20,9 +20,16 @@ from pipelines.runs import NodeRecord, RunRecord, latest, run_key, unchanged
 from pipelines.settings import Settings, Workspace
 from pipelines.tasks import FaceTask
 
+if TYPE_CHECKING:
+    from tfx.proto.orchestration.pipeline_pb2 import Pipeline
+
+    from pipelines.node import NodeOutcome
+
 logger = logging.getLogger("hexaface.run")
 
 T = TypeVar("T")
+# Where the Pusher notes the folder in the serving root.
+PUSHED_TO = "pushed_model.pushed_destination"
 
 # Told of a node whenever its state changes; the states are listed at NodeRecord.
 OnChange = Callable[[NodeRecord], None]
@@ -80,7 +87,7 @@ def run(request: RunRequest, on_change: OnChange) -> RunRecord:
         _log_file(workspace.runs(task.name) / f"{run_id}.log"),
         _tracking(request, run_id) as tracked,
     ):
-        nodes, error = _run_nodes(request, run_id, previous, on_change)
+        nodes, error = _run_nodes(request, run_id, on_change)
         record = _record(request, run_id, key, nodes, error, time.monotonic() - start)
         record = replace(record, mlflow_run_id=tracked.close(nodes, record.error))
         record.save(workspace)
@@ -102,7 +109,7 @@ def check_sources(request: RunRequest) -> None:
 
 
 def _run_nodes(
-    request: RunRequest, run_id: str, previous: RunRecord | None, on_change: OnChange
+    request: RunRequest, run_id: str, on_change: OnChange
 ) -> tuple[tuple[NodeRecord, ...], Exception | None]:
     """Runs all nodes; returns what they did and the error of the one that failed."""
     # Imported here: a request that cannot run should not wait for TensorFlow.
@@ -113,9 +120,6 @@ def _run_nodes(
     representation = nodes.compile_pipeline(pipeline, run_id)
     names = nodes.node_ids(representation)
     anew = NEVER_CACHED | _anew(request, names, lambda name: nodes.downstream(representation, name))
-    if previous and previous.pushed_to and not os.path.exists(previous.pushed_to):
-        # TFX looks for its own copy of a pushed model only, not for the one in the serving root.
-        anew |= nodes.downstream(representation, "Pusher")
     for name in names:
         on_change(NodeRecord(name, "waiting", 0.0))
     done: list[NodeRecord] = []
@@ -125,7 +129,7 @@ def _run_nodes(
         on_change(NodeRecord(name, "running", 0.0))
         try:
             outcome = _with_retries(
-                partial(nodes.run_node, representation, name, use_cache=name not in anew),
+                partial(_run_node, representation, name, name not in anew),
                 retries,
                 request.settings.run.backoff_seconds,
                 partial(on_change, NodeRecord(name, "retrying", 0.0)),
@@ -139,6 +143,17 @@ def _run_nodes(
         done.append(NodeRecord(name, state, outcome.seconds, outcome.outputs, outcome.properties))
         on_change(done[-1])
     return tuple(done), None
+
+
+def _run_node(representation: "Pipeline", name: str, use_cache: bool) -> "NodeOutcome":
+    from pipelines import node as nodes
+
+    outcome = nodes.run_node(representation, name, use_cache)
+    pushed_to = outcome.properties.get(PUSHED_TO)
+    if outcome.cached and pushed_to and not os.path.exists(pushed_to):
+        # TFX looks for its own copy of a pushed model only, not for the one in the serving root.
+        outcome = nodes.run_node(representation, name, use_cache=False)
+    return outcome
 
 
 def _anew(request: RunRequest, names: list[str], downstream: Callable[[str], set[str]]) -> set[str]:

@@ -59,6 +59,8 @@ def run_fn(fn_args: Any) -> None:
     train, validation, steps = _datasets(fn_args, transform, settings)
     with training.strategy(settings["precision"]).scope():
         network = build_network(model_settings)
+        if fn_args.base_model:
+            warm_start(network, fn_args.base_model)
         network.compile(
             optimizer=build_optimizer(settings, build_schedule(settings, steps)),
             loss=keras.losses.CategoricalCrossentropy(
@@ -66,8 +68,6 @@ def run_fn(fn_args: Any) -> None:
             ),
             metrics=["accuracy"],
         )
-    if fn_args.base_model:
-        warm_start(network, fn_args.base_model)
     folder = training.backup_folder(
         config["backups"],
         config["code_fingerprint"],
@@ -140,7 +140,7 @@ def warm_start(network: keras.Model, base_model: str) -> None:
     """Loads the weights of an exported model of the same layout.
 
     Args:
-        network: The network to fill.
+        network: The network to fill, not compiled yet: an optimiser's state is not in an exported model.
         base_model: Folder of the SavedModel that ClassifierModule wrote.
     """
     checkpoint = tf.train.Checkpoint(network=network)

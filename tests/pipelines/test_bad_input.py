@@ -166,6 +166,4 @@ def test_data_beside_the_schema_stops_at_the_gate(hexaface: Hexaface, tmp_path: 
         Image.effect_noise((8, 8), 60).save(folder / usage / f"{number}.png")
         index.append(f"3,{usage},{usage}/{number}.png")
     (folder / "fer2013_index.csv").write_text("\n".join(index) + "\n")
-    assert_refused(
-        hexaface("run", "emotion", "--data", folder), "image/height", "image/width", "small values"
-    )
+    assert_refused(hexaface("run", "emotion", "--data", folder), "image/height", "image/width", "small value")

@@ -25,8 +25,8 @@ from pipelines.settings import Workspace
 pytestmark = pytest.mark.e2e
 
 NODES = [
-    "FaceExampleGen",
     "CuratedSchema",
+    "FaceExampleGen",
     "StatisticsGen",
     "ExampleValidator",
     "AnomalyGate",
@@ -121,7 +121,7 @@ def test_mlflow_run_is_complete(emotion_run: EmotionRun) -> None:
 
 def test_pushed_model_is_the_champion(emotion_run: EmotionRun) -> None:
     version = client(emotion_run.request.workspace).get_model_version_by_alias("emotion", "champion")
-    assert version.source == emotion_run.record.pushed_to
+    assert version.tags["hexaface.pushed_to"] == emotion_run.record.pushed_to
     assert version.run_id == emotion_run.record.mlflow_run_id
 
 
@@ -175,7 +175,7 @@ def test_worse_model_is_refused(emotion_run: EmotionRun) -> None:
     assert [verdict["passed"] for verdict in worse.record.verdicts] == [True, False]
     assert os.listdir(emotion_run.request.workspace.serving / "emotion") == versions
     champion = client(emotion_run.request.workspace).get_model_version_by_alias("emotion", "champion")
-    assert champion.source == emotion_run.record.pushed_to
+    assert champion.tags["hexaface.pushed_to"] == emotion_run.record.pushed_to
 
 
 def test_vanished_model_is_pushed_again(emotion_run: EmotionRun, tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_dead_tracking_server_fails_nothing_and_is_sent_later(
     earlier = str(Path(submission.pushed_to).with_name("1"))
     submit(replace(submission, pipeline_run_id="late", pushed_to=earlier))
     champion = mlflow.MlflowClient(uri).get_model_version_by_alias("emotion", "champion")
-    assert champion.source.removeprefix("file://") == submission.pushed_to
+    assert champion.tags["hexaface.pushed_to"] == submission.pushed_to
     waiting[0].unlink()
 
 
