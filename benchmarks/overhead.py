@@ -46,7 +46,10 @@ def _run(count: int) -> RunRecord:
         draw_sample(task, data, count, seed=1, console=Console(stderr=True))
         values = settings.load("demo", task.name, ["train.epochs=1", "evaluation.min_accuracy=0"])
         workspace = settings.Workspace.at(Path(scratch) / "workspace")
-        return local.run(RunRequest(task, values, workspace, (data,)), lambda node: None)
+        record = local.run(RunRequest(task, values, workspace, (data,)), lambda node: None)
+    if record.status != "finished":
+        raise SystemExit(record.error)
+    return record
 
 
 def _table(records: dict[int, RunRecord], loading: float) -> str:

@@ -76,7 +76,7 @@ def run(
         place = place.for_samples()
     sources = tuple(data) if data else (_sample(chosen.name, place),)
     record = _run(RunRequest(chosen, values, place, sources, from_node, not no_cache))
-    console.print(progress.summary([record], place.root))
+    console.print(progress.summary([record]))
     raise typer.Exit(_exit_code([record]))
 
 
@@ -92,14 +92,18 @@ def demo(workspace: WorkspaceOption = None) -> None:
     for task in TASKS.values():
         values = settings.load("demo", task.name)
         records.append(_run(RunRequest(task, values, place, (_sample(task.name, place),))))
-    console.print(progress.summary(records, place.root))
+    console.print(progress.summary(records))
     console.print(
-        "Next: [bold]make dashboard[/] opens MLflow on these runs; "
-        "[bold]hexaface run emotion --profile cpu --data DIR[/] trains on FER-2013; "
-        f"[bold]{records[0].report}/report.html[/] has the tables and figures.",
+        "\nNext:\n"
+        "  make dashboard                                     opens MLflow on these runs\n"
+        "  source .venv/bin/activate\n"
+        "  hexaface run emotion --profile cpu --data DIR      trains on FER-2013\n"
+        "Tables and figures:",
         highlight=False,
         soft_wrap=True,
     )
+    for record in records:
+        console.print(f"  {record.report}/report.html", highlight=False, soft_wrap=True, markup=False)
     raise typer.Exit(_exit_code(records))
 
 

@@ -12,18 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from components.readers.catalog import ReaderOptions, open_readers, select_spans
 from data_validation.errors import InputError, one_line
-from pipelines.runs import NodeRecord, RunRecord, latest, run_key, unchanged
+from pipelines.runs import NodeRecord, RunRecord, last_pushed, latest, run_key, unchanged
 from pipelines.settings import Settings, Workspace
 from pipelines.tasks import FaceTask
-
-if TYPE_CHECKING:
-    from tfx.proto.orchestration.pipeline_pb2 import Pipeline
-
-    from pipelines.node import NodeOutcome
 
 logger = logging.getLogger("hexaface.run")
 
@@ -120,6 +115,10 @@ def _run_nodes(
     representation = nodes.compile_pipeline(pipeline, run_id)
     names = nodes.node_ids(representation)
     anew = NEVER_CACHED | _anew(request, names, lambda name: nodes.downstream(representation, name))
+    pushed_to = last_pushed(request.workspace, request.task.name)
+    if pushed_to and not os.path.exists(pushed_to):
+        # TFX looks for its own copy of a pushed model only, not for the one in the serving root.
+        anew |= nodes.downstream(representation, "Pusher")
     for name in names:
         on_change(NodeRecord(name, "waiting", 0.0))
     done: list[NodeRecord] = []
@@ -129,7 +128,7 @@ def _run_nodes(
         on_change(NodeRecord(name, "running", 0.0))
         try:
             outcome = _with_retries(
-                partial(_run_node, representation, name, name not in anew),
+                partial(nodes.run_node, representation, name, use_cache=name not in anew),
                 retries,
                 request.settings.run.backoff_seconds,
                 partial(on_change, NodeRecord(name, "retrying", 0.0)),
@@ -143,17 +142,6 @@ def _run_nodes(
         done.append(NodeRecord(name, state, outcome.seconds, outcome.outputs, outcome.properties))
         on_change(done[-1])
     return tuple(done), None
-
-
-def _run_node(representation: "Pipeline", name: str, use_cache: bool) -> "NodeOutcome":
-    from pipelines import node as nodes
-
-    outcome = nodes.run_node(representation, name, use_cache)
-    pushed_to = outcome.properties.get(PUSHED_TO)
-    if outcome.cached and pushed_to and not os.path.exists(pushed_to):
-        # TFX looks for its own copy of a pushed model only, not for the one in the serving root.
-        outcome = nodes.run_node(representation, name, use_cache=False)
-    return outcome
 
 
 def _anew(request: RunRequest, names: list[str], downstream: Callable[[str], set[str]]) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
@@ -134,45 +134,36 @@ def _handling(logger: logging.Logger, handler: logging.Handler) -> Iterator[None
         logger.removeHandler(handler)
 
 
-def summary(records: Iterable[RunRecord], workspace: Path) -> Table:
-    """Returns a table of runs: metrics, blessing and where the model was pushed.
+def summary(records: Iterable[RunRecord]) -> Group:
+    """Returns what came of some runs: metrics, blessing and where the models were pushed.
 
     Args:
         records: Runs.
-        workspace: Locations are shown relative to it.
 
     Returns:
-        One row a run.
+        A table with a row a run, and below it a line a run with the model's folder.
     """
     table = Table(title="What was trained", title_justify="left")
-    for heading in (
-        "task",
-        "selection accuracy",
-        "test accuracy",
-        "test macro F1",
-        "blessed",
-        "seconds",
-        "pushed to",
-    ):
-        table.add_column(
-            heading, justify="left" if heading in ("task", "pushed to") else "right", overflow="fold"
-        )
+    table.add_column("task")
+    for heading in ("selection accuracy", "test accuracy", "test macro F1", "blessed", "seconds"):
+        table.add_column(heading, justify="right")
+    folders = []
     for record in records:
+        metrics = (
+            (record.selection, "accuracy"),
+            (record.test, "accuracy"),
+            (record.test, "macro_f1"),
+        )
         table.add_row(
             record.task,
-            *(
-                f"{values[key]:.3f}" if key in values else ""
-                for values, key in (
-                    (record.selection, "accuracy"),
-                    (record.test, "accuracy"),
-                    (record.test, "macro_f1"),
-                )
-            ),
+            *(f"{values[key]:.3f}" if key in values else "" for values, key in metrics),
             Text("yes", "green") if record.blessed else Text("no", "red"),
             f"{record.seconds:.0f}",
-            _short(record.pushed_to, workspace) if record.pushed_to else "-",
         )
-    return table
+        # Below the table: a path in a narrow column cannot be copied.
+        where = record.pushed_to or "not pushed: the blessing was refused"
+        folders.append(Text(f"{record.task}: {where}", overflow="fold"))
+    return Group(table, *folders)
 
 
 def verdict_table(record: RunRecord) -> Table:

@@ -85,10 +85,21 @@ class RunRecord:
 def latest(workspace: Workspace, task: str) -> RunRecord | None:
     """Reads the record of a task's last run, None where there is none that can be read."""
     files = sorted(workspace.runs(task).glob("*.json"))
-    if not files:
-        return None
+    return _read(files[-1]) if files else None
+
+
+def last_pushed(workspace: Workspace, task: str) -> str:
+    """Returns the folder of the model that a task pushed last, empty where it pushed none."""
+    for file in sorted(workspace.runs(task).glob("*.json"), reverse=True):
+        record = _read(file)
+        if record and record.pushed_to:
+            return record.pushed_to
+    return ""
+
+
+def _read(file: Path) -> RunRecord | None:
     try:
-        values = json.loads(files[-1].read_text(encoding="utf-8"))
+        values = json.loads(file.read_text(encoding="utf-8"))
         values["nodes"] = tuple(NodeRecord(**node) for node in values["nodes"])
         values["verdicts"] = tuple(values["verdicts"])
         return RunRecord(**values)
