@@ -92,8 +92,10 @@ def confusion_matrices(evaluation_uri: str, classes: int) -> dict[SliceKey, np.n
 
 def _candidate_plots(evaluation_uri: str) -> list[Any]:
     """Reads the plots of the new model: TFMA names it only where a baseline stands beside it."""
-    named = tfma.load_eval_result(evaluation_uri, model_name=tfma.constants.CANDIDATE_KEY)
-    return named.plots or tfma.load_eval_result(evaluation_uri).plots
+    alone = tfma.load_eval_result(evaluation_uri)
+    if alone.plots:
+        return alone.plots
+    return tfma.load_eval_result(evaluation_uri, model_name=tfma.constants.CANDIDATE_KEY).plots
 
 
 def _normalise(slice_key: Any) -> SliceKey:
