@@ -83,8 +83,7 @@ def open_run(tracking_uri: str, artifact_root: str, experiment: str, pipeline_ru
     Raises:
         mlflow.exceptions.MlflowException: The server refuses or does not answer.
     """
-    mlflow.set_tracking_uri(tracking_uri)
-    client = mlflow.MlflowClient()
+    client = mlflow.MlflowClient(tracking_uri)
     found = client.get_experiment_by_name(experiment)
     experiment_id = (
         found.experiment_id
@@ -176,7 +175,7 @@ def submit(submission: Submission) -> str:
     run_id = open_run(
         submission.tracking_uri, submission.artifact_root, submission.experiment, submission.pipeline_run_id
     )
-    client = mlflow.MlflowClient()
+    client = mlflow.MlflowClient(submission.tracking_uri)
     report, examples = Path(submission.report), Path(submission.examples)
     metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
     client.log_batch(
@@ -190,7 +189,7 @@ def submit(submission: Submission) -> str:
             RunTag(PUSHED_TAG, submission.pushed_to),
         ],
     )
-    log_history(run_id, read_history(Path(submission.model_run) / HISTORY_FILE))
+    log_history(client, run_id, read_history(Path(submission.model_run) / HISTORY_FILE))
     client.log_artifacts(run_id, str(report), "report")
     for name in ("ingestion.json", "rejected.jsonl"):
         client.log_artifact(run_id, str(examples / name), "data")

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 
 import tf_keras as keras
+from mlflow import MlflowClient
 
 from data_validation.errors import one_line
 from trainers.mlflow_curves import SERVER_ERRORS, log_history
@@ -35,7 +36,7 @@ class LiveMetrics(keras.callbacks.Callback):
         if not self._run_id:
             return
         try:
-            log_history(self._run_id, self._history())
+            log_history(MlflowClient(os.environ["MLFLOW_TRACKING_URI"]), self._run_id, self._history())
         except SERVER_ERRORS as error:
             logger.warning("MLflow does not answer, curves follow at the end: %s", one_line(error))
             self._run_id = ""

@@ -12,17 +12,18 @@ SERVER_ERRORS = (MlflowException, OSError)
 _BATCH = 1000
 
 
-def log_history(run_id: str, rows: list[dict[str, float]]) -> None:
+def log_history(client: mlflow.MlflowClient, run_id: str, rows: list[dict[str, float]]) -> None:
     """Logs those rows of a learning curve that a run does not have yet, one MLflow step an epoch.
 
     Args:
+        client: Of the store or server of the run. Nothing in the project calls `mlflow.set_tracking_uri`: it
+            would change the environment of all that comes after.
         run_id: MLflow run.
         rows: Rows with `epoch` and metrics.
 
     Raises:
         mlflow.exceptions.MlflowException: The server refuses or does not answer.
     """
-    client = mlflow.MlflowClient()
     sent = {point.step for point in client.get_metric_history(run_id, "curve/loss")}
     now = int(time.time() * 1000)
     metrics = [

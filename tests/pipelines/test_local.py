@@ -75,3 +75,17 @@ def test_abandoned_mlflow_runs_are_ended(tmp_path: Path) -> None:
     client = tracking.mlflow.MlflowClient(uri)
     status = {run: client.get_run(run).info.status for run in (killed, elsewhere, current)}
     assert status == {killed: "KILLED", elsewhere: "RUNNING", current: "RUNNING"}
+
+
+def test_workspaces_do_not_mix_their_tracking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's own way to choose a store would change the environment of all that comes after."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("one", "two"):
+        workspace = settings.Workspace.at(tmp_path / name)
+        tracking.open_run(workspace.tracking_uri, workspace.artifact_root, "emotion", name)
+    for name in ("one", "two"):
+        uri = settings.Workspace.at(tmp_path / name).tracking_uri
+        assert name in uri
+        client = tracking.mlflow.MlflowClient(uri)
+        (run,) = client.search_runs([client.get_experiment_by_name("emotion").experiment_id])
+        assert run.info.run_name == name
