@@ -2,33 +2,14 @@
 
 import io
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from pipelines import cli
 
-Hexaface = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def hexaface(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hexaface:
-    """Runs the command in this process; returns its exit code and what it wrote to stderr."""
-
-    def call(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["hexaface", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(ended.value.code or 0), capsys.readouterr().err
-
-    monkeypatch.setenv("HEXAFACE_HOME", str(tmp_path / "workspace"))
-    return call
-
-
-def assert_refused(result: tuple[int, str], *parts: str) -> None:
-    code, error = result
+def assert_refused(answer, *parts: str) -> None:
+    code, _, error = answer
     assert code == 2, error
     assert error.startswith("error: ")
     assert len(error.strip().splitlines()) == 1, error
@@ -48,12 +29,12 @@ def rows(count: int, pixels: int = 2304) -> list[str]:
     return [f"{index % 7},{grey},{usages[index % 10]}" for index in range(count)]
 
 
-def test_missing_column(hexaface: Hexaface, tmp_path: Path) -> None:
+def test_missing_column(hexaface, tmp_path: Path) -> None:
     data = fer_csv(tmp_path / "data", [], header="emotion,pixels")
     assert_refused(hexaface("run", "emotion", "--data", data), "fer2013.csv", "missing column Usage")
 
 
-def test_empty_directory(hexaface: Hexaface, tmp_path: Path) -> None:
+def test_empty_directory(hexaface, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert_refused(
@@ -61,15 +42,15 @@ def test_empty_directory(hexaface: Hexaface, tmp_path: Path) -> None:
     )
 
 
-def test_missing_directory(hexaface: Hexaface, tmp_path: Path) -> None:
+def test_missing_directory(hexaface, tmp_path: Path) -> None:
     assert_refused(hexaface("run", "emotion", "--data", tmp_path / "nowhere"), "nowhere", "found nothing")
 
 
-def test_unknown_task(hexaface: Hexaface) -> None:
+def test_unknown_task(hexaface) -> None:
     assert_refused(hexaface("run", "emotio"), "'emotio'", "did you mean emotion?")
 
 
-def test_profile_with_a_typo(hexaface: Hexaface, tmp_path: Path) -> None:
+def test_profile_with_a_typo(hexaface, tmp_path: Path) -> None:
     profile = tmp_path / "mine.yaml"
     profile.write_text("emotion:\n  train:\n    epoch: 3\n")
     assert_refused(
@@ -77,44 +58,44 @@ def test_profile_with_a_typo(hexaface: Hexaface, tmp_path: Path) -> None:
     )
 
 
-def test_unknown_profile(hexaface: Hexaface) -> None:
+def test_unknown_profile(hexaface) -> None:
     assert_refused(hexaface("run", "emotion", "--profile", "dem"), "'dem'", "did you mean demo?")
 
 
-def test_wrong_type(hexaface: Hexaface) -> None:
+def test_wrong_type(hexaface) -> None:
     assert_refused(
         hexaface("run", "emotion", "--set", "train.epochs=many"), "train.epochs", "integer", "'many'"
     )
 
 
-def test_unwritable_workspace(hexaface: Hexaface, tmp_path: Path) -> None:
+def test_unwritable_workspace(hexaface, tmp_path: Path) -> None:
     # Root may write into a folder without permission, but not below a file.
     (tmp_path / "file").write_text("")
     workspace = tmp_path / "file" / "workspace"
     assert_refused(hexaface("run", "emotion", "--workspace", workspace), str(workspace), "folder to write to")
 
 
-def test_sample_never_overwrites(hexaface: Hexaface, tmp_path: Path) -> None:
+def test_sample_never_overwrites(hexaface, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "note.txt").write_text("mine")
     assert_refused(hexaface("data", "sample", "emotion", "--out", tmp_path / "data"), "one that exists")
     assert (tmp_path / "data" / "note.txt").read_text() == "mine"
 
 
-def test_sample_of_nothing(hexaface: Hexaface, tmp_path: Path) -> None:
+def test_sample_of_nothing(hexaface, tmp_path: Path) -> None:
     assert_refused(hexaface("data", "sample", "emotion", "--out", tmp_path / "x", "--count", 0), "--count 0")
     assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.e2e
-def test_unknown_node(hexaface: Hexaface, emotion_samples: Path) -> None:
+def test_unknown_node(hexaface, emotion_samples: Path) -> None:
     assert_refused(
         hexaface("run", "emotion", "--data", emotion_samples, "--from", "Trianer"), "Trianer", "Trainer"
     )
 
 
 @pytest.mark.e2e
-def test_rows_with_too_few_pixels_exhaust_the_budget(hexaface: Hexaface, tmp_path: Path) -> None:
+def test_rows_with_too_few_pixels_exhaust_the_budget(hexaface, tmp_path: Path) -> None:
     data = fer_csv(tmp_path / "data", rows(40) + rows(10, pixels=2303))
     assert_refused(
         hexaface("run", "emotion", "--data", data),
@@ -127,7 +108,7 @@ def test_rows_with_too_few_pixels_exhaust_the_budget(hexaface: Hexaface, tmp_pat
 
 
 @pytest.mark.e2e
-def test_truncated_jpeg_is_rejected_by_name(hexaface: Hexaface, tmp_path: Path) -> None:
+def test_truncated_jpeg_is_rejected_by_name(hexaface, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     index = ["emotion,Usage,path"]
     buffer = io.BytesIO()
@@ -148,7 +129,7 @@ def test_truncated_jpeg_is_rejected_by_name(hexaface: Hexaface, tmp_path: Path) 
 
 
 @pytest.mark.e2e
-def test_unknown_emotion_name(hexaface: Hexaface, emotion_samples: Path, tmp_path: Path) -> None:
+def test_unknown_emotion_name(hexaface, emotion_samples: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(emotion_samples, tmp_path / "data")
     (folder / "fer2013.csv").unlink()
     source = folder / "FERG_DB_256" / "aia"
@@ -157,7 +138,7 @@ def test_unknown_emotion_name(hexaface: Hexaface, emotion_samples: Path, tmp_pat
 
 
 @pytest.mark.e2e
-def test_data_beside_the_schema_stops_at_the_gate(hexaface: Hexaface, tmp_path: Path) -> None:
+def test_data_beside_the_schema_stops_at_the_gate(hexaface, tmp_path: Path) -> None:
     """Images of 8x8 pixels are readable, but no emotion can be read from them."""
     folder = tmp_path / "data"
     index = ["emotion,Usage,path"]

@@ -3,24 +3,7 @@
 import csv
 from pathlib import Path
 
-import pytest
 from PIL import Image
-
-from pipelines import cli
-
-
-@pytest.fixture
-def hexaface(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Runs the command in this process; returns its exit code and what it printed."""
-
-    def call(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["hexaface", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(ended.value.code or 0), capsys.readouterr().out
-
-    monkeypatch.setenv("HEXAFACE_HOME", str(tmp_path / "workspace"))
-    return call
 
 
 def test_sample_and_describe(hexaface, tmp_path: Path) -> None:
@@ -29,7 +12,7 @@ def test_sample_and_describe(hexaface, tmp_path: Path) -> None:
     with (data / "fer2013.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     assert len(rows) + len(list(data.glob("FERG_DB_256/*/*/*.png"))) == 80
-    code, text = hexaface("data", "describe", data, "--sheet", sheet)
+    code, text, _ = hexaface("data", "describe", data, "--sheet", sheet)
     assert code == 0
     assert "fer2013: 60 images, 0 that cannot be read" in text
     assert "ferg: 20 images" in text
@@ -41,7 +24,7 @@ def test_sample_and_describe(hexaface, tmp_path: Path) -> None:
 def test_describe_counts_what_cannot_be_read(hexaface, tmp_path: Path) -> None:
     row = "0," + " ".join(["7"] * 2303) + ",Training"
     (tmp_path / "fer2013.csv").write_text(f"emotion,pixels,Usage\n{row}\n{row}\n")
-    code, text = hexaface("data", "describe", tmp_path)
+    code, text, _ = hexaface("data", "describe", tmp_path)
     assert code == 0
     assert "2 that cannot be read" in text
     assert "2 x pixels: expected 2304 values, found 2303" in text
@@ -52,13 +35,13 @@ def test_describe_names_the_newest_span(hexaface, tmp_path: Path) -> None:
         (tmp_path / span).mkdir()
         row = "0," + " ".join(["7"] * 2304) + ",Training\n"
         (tmp_path / span / "fer2013.csv").write_text("emotion,pixels,Usage\n" + row * count)
-    _, text = hexaface("data", "describe", tmp_path)
+    _, text, _ = hexaface("data", "describe", tmp_path)
     assert "span 10" in text
     assert "3 images" in text
 
 
 def test_doctor_finds_the_installation_in_order(hexaface) -> None:
-    code, text = hexaface("doctor")
+    code, text, _ = hexaface("doctor")
     assert code == 0, text
     assert "1.16.0" in text
     assert "failed" not in text
@@ -66,12 +49,12 @@ def test_doctor_finds_the_installation_in_order(hexaface) -> None:
 
 def test_doctor_fails_on_a_bad_workspace(hexaface, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    code, text = hexaface("doctor", "--workspace", tmp_path / "file" / "below")
+    code, text, _ = hexaface("doctor", "--workspace", tmp_path / "file" / "below")
     assert code == 1
     assert "failed" in text
 
 
 def test_track_with_nothing_waiting(hexaface) -> None:
-    code, text = hexaface("track")
+    code, text, _ = hexaface("track")
     assert code == 0
     assert "nothing is waiting" in text
