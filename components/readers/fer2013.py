@@ -7,6 +7,7 @@ contests", ICML 2013 workshop. Emotion codes 0 to 6 as in `data_validation.label
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -28,6 +29,7 @@ DUPLICATE_REASON = "same picture as a training image"
 COPY_FEATURE = "copy_of_training"
 # A row of pixels has some 9,000 characters. What a line has beyond this is left out, and the row rejected.
 _MAX_LINE = 100_000
+_DIGITS = re.compile(r"[0-9\s]+", re.ASCII)
 
 
 class CsvRow(NamedTuple):
@@ -224,11 +226,12 @@ def _parse_pixels(text: str) -> np.ndarray:
     words = text.split()
     if len(words) != SIDE * SIDE:
         raise RecordRejected(f"pixels: expected {SIDE * SIDE} values, found {len(words)}")
-    bad = next((word for word in words if not (word.isascii() and word.isdigit() and len(word) < 4)), None)
-    values = np.array(words if bad is None else [], dtype=np.int64)
-    if bad is None and values.max() > 255:
-        bad = str(values.max())
-    if bad is not None:
+    # The usual row is checked and converted as a whole, several times as fast as word by word.
+    values = np.fromstring(text, dtype=np.int64, sep=" ") if _DIGITS.fullmatch(text) else None
+    if values is None or values.max() > 255:
+        bad = next(
+            word for word in words if not (_DIGITS.fullmatch(word) and len(word) < 4 and int(word) < 256)
+        )
         raise RecordRejected(f"pixels: expected whole numbers from 0 to 255, found {bad[:20]!r}")
     return values.astype(np.uint8).reshape(SIDE, SIDE)
 
