@@ -8,7 +8,13 @@ from pipelines.runs import NodeRecord, RunRecord
 
 # Enough for a model that is clearly better than chance (1/7), in well under a minute.
 IMAGES = 420
-OVERRIDES = ("train.epochs=8", "train.batch_size=16", "evaluation.min_accuracy=0.3", "run.backoff_seconds=0")
+EPOCHS = 14
+OVERRIDES = (
+    f"train.epochs={EPOCHS}",
+    "train.batch_size=16",
+    "evaluation.min_accuracy=0.3",
+    "run.backoff_seconds=0",
+)
 
 
 @dataclass(frozen=True)

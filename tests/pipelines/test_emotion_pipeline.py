@@ -15,7 +15,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
-from emotion_runs import EmotionRun, run
+from emotion_runs import EPOCHS, EmotionRun, run
 
 from components.tracking import PIPELINE_RUN_TAG, Submission, submit
 from data_validation.errors import InputError
@@ -104,7 +104,7 @@ def test_mlflow_run_is_complete(emotion_run: EmotionRun) -> None:
     assert tracked.data.tags[PIPELINE_RUN_TAG] == record.run_id
     assert tracked.data.tags["hexaface.pushed_to"] == record.pushed_to
     assert len(tracked.data.tags["hexaface.data_fingerprint"]) == 64
-    assert tracked.data.params["train.epochs"] == "8"
+    assert tracked.data.params["train.epochs"] == str(EPOCHS)
     metrics = tracked.data.metrics
     assert metrics["evaluation/split_test/accuracy"] == pytest.approx(record.test["accuracy"])
     assert "evaluation/split_test/source_ferg/accuracy" in metrics
