@@ -70,8 +70,8 @@ def run(
     from pipelines.tasks import get_task
 
     chosen = get_task(task)
-    place = settings.Workspace.at(workspace)
     values = settings.load(profile, chosen.name, overrides or [])
+    place = settings.Workspace.at(workspace)
     if not data:
         place = place.for_samples()
     sources = tuple(data) if data else (_sample(chosen.name, place),)
@@ -109,10 +109,12 @@ def demo(workspace: WorkspaceOption = None) -> None:
 
 @app.command()
 def dashboard(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000, workspace: WorkspaceOption = None
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 5000,
+    workspace: WorkspaceOption = None,
 ) -> None:
     """Open MLflow's pages on the runs of this workspace, until Ctrl-C."""
-    import subprocess
+    import os
+    import socket
 
     from pipelines.settings import Workspace
 
@@ -120,12 +122,21 @@ def dashboard(
     if uri.startswith(("http://", "https://")):
         console.print(f"MLflow is at {uri}", highlight=False)
         return
-    console.print(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
+    with socket.socket() as probe:
+        # As the server does it: a port that was closed a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(f"--port {port}: cannot be opened: {error.strerror}") from error
+    console.print(
+        f"MLflow on http://127.0.0.1:{port}, ready in some seconds (Ctrl-C ends it)", highlight=False
+    )
+    # MLflow's job runners are for features that the project does not use.
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
-    try:
-        raise typer.Exit(subprocess.run(command, check=False).returncode)
-    except KeyboardInterrupt:
-        raise typer.Exit(0) from None
+    # In this process's place, so that ending it ends MLflow.
+    os.execv(sys.executable, [*command, "--workers", "1"])
 
 
 @app.command()
@@ -227,6 +238,9 @@ def _run(request: "RunRequest") -> "RunRecord":
             f"{record.error} (log: {log})", style="red", highlight=False, soft_wrap=True, markup=False
         )
         raise typer.Exit(EXIT_FAILED)
+    rejected = progress.rejections(record)
+    if rejected:
+        console.print(rejected, style="yellow", highlight=False, soft_wrap=True, markup=False)
     console.print(progress.verdict_table(record))
     if any(request.workspace.outbox.glob("*.json")):
         console.print("MLflow did not answer; `hexaface track` sends what is waiting.", style="yellow")
@@ -245,11 +259,10 @@ def main() -> None:
         message = str(error)
     except OSError as error:
         # A file without permission, a full disk: the system's words, and which file.
-        if error.filename is None:
-            raise
-        message = f"{error.filename}: {error.strerror}"
+        message = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
     else:
         return
+    message = " ".join(message.splitlines())
     errors.print(f"error: {message}", style="red", highlight=False, soft_wrap=True, markup=False)
     sys.exit(EXIT_BAD_INPUT)
 

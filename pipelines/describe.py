@@ -49,8 +49,10 @@ def describe_folder(folder: Path, sheet: Path | None, console: Console) -> None:
         findings = _read(reader, console)
         _print(reader.source, findings, console)
         if sheet:
-            _draw(sheet if len(readers) == 1 else sheet.with_stem(f"{sheet.stem}-{reader.source}"), findings)
-    console.print(f"fingerprint {fingerprint(spans)}", highlight=False)
+            file = sheet if len(readers) == 1 else sheet.with_stem(f"{sheet.stem}-{reader.source}")
+            _draw(file, findings)
+            console.print(f"drawn: {file}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"fingerprint of the files {fingerprint(spans)}", highlight=False)
 
 
 def _read(reader: Reader, console: Console) -> _Findings:
@@ -69,9 +71,10 @@ def _read(reader: Reader, console: Console) -> _Findings:
 def _note(findings: _Findings, record: FaceRecord, quality: ImageQuality) -> None:
     for feature, value in record.labels.items():
         findings.labels[feature][str(value), record.split] += 1
-        pictures = findings.pictures[str(value)]
-        if len(pictures) < _SHEET_COLUMNS:
-            pictures.append(record.image)
+    # The first label is the task's own, the others are attributes.
+    pictures = findings.pictures[str(next(iter(record.labels.values())))]
+    if len(pictures) < _SHEET_COLUMNS:
+        pictures.append(record.image)
     findings.sizes[quality.width, quality.height] += 1
     findings.quality.append(quality)
 
@@ -93,7 +96,7 @@ def _print(source: str, findings: _Findings, console: Console) -> None:
             f"{width}x{height} ({count})" for (width, height), count in findings.sizes.most_common(3)
         )
         console.print(
-            f"sizes {widest}; brightness {_mean(q.brightness for q in findings.quality):.2f}, "
+            f"sizes as read {widest}; brightness {_mean(q.brightness for q in findings.quality):.2f}, "
             f"contrast {_mean(q.contrast for q in findings.quality):.2f}, "
             f"sharpness {_mean(q.sharpness for q in findings.quality):.3f} (means)",
             highlight=False,

@@ -97,6 +97,10 @@ def check_sources(request: RunRequest) -> None:
     Raises:
         InputError: A folder is missing, holds no known data set, or a data set lacks a column.
     """
+    resolved = [source.resolve() for source in request.sources]
+    twice = next((source for source in resolved if resolved.count(source) > 1), None)
+    if twice:
+        raise InputError(f"{twice}: given twice; its images would count double")
     for source in request.sources:
         folders, _ = select_spans(source, request.settings.data.spans)
         for folder in folders:

@@ -12,6 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from data_validation.ingestion import REJECTED_FILE, Ingestion
 from pipelines.local import OnChange
 from pipelines.runs import NodeRecord, RunRecord
 
@@ -164,6 +165,13 @@ def summary(records: Iterable[RunRecord]) -> Group:
         where = record.pushed_to or "not pushed: the blessing was refused"
         folders.append(Text(f"{record.task}: {where}", overflow="fold"))
     return Group(table, *folders)
+
+
+def rejections(record: RunRecord) -> str:
+    """Says how many records could not be read and where they are listed; nothing where all were read."""
+    examples = next(node.outputs["examples"] for node in record.nodes if node.node == "FaceExampleGen")
+    count = Ingestion.load(Path(examples)).total("rejected")
+    return f"{count} records could not be read, see {Path(examples) / REJECTED_FILE}" if count else ""
 
 
 def verdict_table(record: RunRecord) -> Table:

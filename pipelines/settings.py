@@ -19,11 +19,13 @@ PROFILES = Path(__file__).with_name("profiles")
 # Profiles hold one section a task and one for all.
 _SHARED = "all"
 
+# Beam takes these in file names for patterns, and a database's address ends at a question mark.
+_PATTERN_CHARACTERS = "*?[]"
 _CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
-PositiveInt = Annotated[int, Field(ge=1)]
+PositiveInt = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -172,6 +174,10 @@ class Workspace:
         chosen = root or Path(os.environ.get("HEXAFACE_HOME") or "hexaface_runs")
         try:
             chosen = chosen.expanduser().resolve()
+            if set(str(chosen)) & set(_PATTERN_CHARACTERS):
+                raise InputError(
+                    f"{chosen}: expected a folder without any of {' '.join(_PATTERN_CHARACTERS)}"
+                )
             chosen.mkdir(parents=True, exist_ok=True)
             # Permission bits do not tell of read-only file systems; writing does.
             tempfile.TemporaryFile(dir=chosen).close()
@@ -302,10 +308,12 @@ def _read_yaml(text: str) -> Any:
         yaml.YAMLError: The text is not YAML.
         ValueError: It holds a date, bytes, a set or a reference to itself.
     """
-    value = yaml.load(text, _Loader)
     try:
+        value = yaml.load(text, _Loader)
         json.dumps(value)
-    except (TypeError, ValueError) as error:
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except TypeError as error:
         raise ValueError(f"expected plain values, found {error}") from error
     return value
 
@@ -321,7 +329,7 @@ def _merge(values: dict[str, Any], more: Mapping[str, Any]) -> None:
 
 def _apply(values: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
-    if not equals or not path:
+    if not equals or not all(path.split(".")):
         raise InputError(f"--set {override}: expected section.key=value")
     try:
         value = _read_yaml(text)
@@ -345,11 +353,15 @@ def _check(values: Mapping[str, Any], origin: str) -> Settings:
         raise InputError("; ".join(_explain(detail, origin) for detail in error.errors())) from error
 
 
+# Where pydantic's words are not those of a settings file.
+_EXPECTED = {"tuple_type": "a list", "dataclass_type": "a section with settings"}
+
+
 def _explain(detail: Any, origin: str) -> str:
     path = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "unexpected_keyword_argument":
         return f"unknown setting {path} ({origin} or --set){hint(path, setting_names())}"
-    expected = detail["msg"].removeprefix("Input should be ")
+    expected = _EXPECTED.get(detail["type"], detail["msg"].removeprefix("Input should be "))
     return f"{path}: expected {expected}, found {detail['input']!r} ({origin} or --set)"
 
 

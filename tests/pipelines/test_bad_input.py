@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,34 @@ def test_data_beside_the_schema_stops_at_the_gate(hexaface, tmp_path: Path) -> N
         index.append(f"3,{usage},{usage}/{number}.png")
     (folder / "fer2013_index.csv").write_text("\n".join(index) + "\n")
     assert_refused(hexaface("run", "emotion", "--data", folder), "image/height", "image/width", "small value")
+
+
+def test_workspace_with_pattern_characters(hexaface, tmp_path: Path) -> None:
+    assert_refused(hexaface("track", "--workspace", tmp_path / "a[b]"), "a[b]", "without any of")
+
+
+def test_same_data_twice(hexaface, tmp_path: Path) -> None:
+    data = fer_csv(tmp_path / "data", rows(10))
+    assert_refused(hexaface("run", "emotion", "--data", data, "--data", data), "given twice")
+
+
+def test_busy_port(hexaface) -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        assert_refused(hexaface("dashboard", "--port", port), f"--port {port}", "cannot be opened")
+
+
+def test_deeply_nested_profile(hexaface, tmp_path: Path) -> None:
+    profile = tmp_path / "deep.yaml"
+    profile.write_text("all: " + "[" * 5000)
+    assert_refused(hexaface("run", "emotion", "--profile", profile), "deep.yaml", "nested too deeply")
+
+
+def test_number_without_measure(hexaface) -> None:
+    assert_refused(hexaface("run", "emotion", "--set", "train.epochs=99999999999"), "train.epochs", "1000000")
+
+
+def test_setting_without_a_name(hexaface) -> None:
+    assert_refused(hexaface("run", "emotion", "--set", ".=3"), "--set .=3", "expected section.key=value")
