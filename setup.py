@@ -17,9 +17,13 @@ setup(
     package_data={"pipelines": ["profiles/*.yaml"], "data_validation": ["schemas/*.pbtxt"]},
     # Versions are the lock's business (requirements/); these are the direct needs.
     install_requires=[
+        "aiohttp",
         "apache-beam[gcp]",
+        "grpcio",
+        "grpcio-health-checking",
         "matplotlib",
         "mlflow",
+        "orjson",
         "pillow",
         "pydantic>=2",
         "pyyaml",
@@ -28,6 +32,12 @@ setup(
         "tf-keras",
         "tfx",
         "typer",
+        "urllib3",
     ],
-    entry_points={"console_scripts": ["hexaface=pipelines.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "hexaface=pipelines.cli:main",
+            "hexaface-model-server=serving.model_server.__main__:main",
+        ]
+    },
 )
