@@ -1,6 +1,6 @@
 # The entrance. Every target that needs the environment (.venv) makes it first; see tools/bootstrap.sh.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format dashboard lock clean env
+.PHONY: help demo test test-slow lint format dashboard lock protos clean env
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ lock: env ## Make the lock again after a change in requirements/tfx-1.16.in
 	.venv/bin/uv pip compile -q --generate-hashes requirements/tfx-1.16.in -o requirements/tfx-1.16.txt \
 		--no-emit-index-url --python-version 3.10 --python-platform x86_64-manylinux2014 \
 		--no-header --no-annotate $(ARGS)
+
+protos: ## Make serving/wire_pb2.py again after a change in wire.proto (needs protoc 3.21)
+	protoc --python_out=. serving/wire.proto
 
 clean: ## Remove what tests, lint and builds left (not .venv, runs or data)
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

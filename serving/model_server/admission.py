@@ -1,0 +1,109 @@
+"""How much work is taken at once, and for how long: what keeps the process from growing."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from serving.model_server.errors import Code, ServingError
+
+_Answer = TypeVar("_Answer")
+
+
+class Admission:
+    """Runs blocking work in threads, within bounds that all transports share.
+
+    Work whose client has gone, or whose deadline has passed, is not begun; what has begun keeps its place
+    until it ends, as TensorFlow cannot be stopped in the middle of an operation.
+    """
+
+    def __init__(self, threads: int, max_requests: int, max_bytes: int) -> None:
+        """Sets the bounds.
+
+        Args:
+            threads: Requests that run at once.
+            max_requests: Requests that run or wait; more are refused.
+            max_bytes: Bytes of all requests that are being read, wait or run; more are refused.
+        """
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._requests = 0
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def room_for(self, size: int) -> Iterator[None]:
+        """Reserves memory for a request while it is read and answered.
+
+        Args:
+            size: Its bytes.
+
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED, there is no room now.
+        """
+        with self._lock:
+            # One request is always let in, so that the bound on all never refuses what the bound on one
+            # allows.
+            if self._bytes and self._bytes + size > self._max_bytes:
+                raise ServingError(
+                    Code.RESOURCE_EXHAUSTED,
+                    f"Requests in flight hold {self._bytes} of {self._max_bytes} bytes: no room for {size}",
+                )
+            self._bytes += size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._bytes -= size
+
+    async def run(self, seconds: float, work: Callable[..., _Answer], *arguments: Any) -> _Answer:
+        """Runs work in a thread and waits for it.
+
+        Args:
+            seconds: Time left until the client's deadline.
+            work: A blocking function.
+            *arguments: Its arguments.
+
+        Returns:
+            What it returns.
+
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED, too many requests wait; DEADLINE_EXCEEDED; or the work's own.
+        """
+        if seconds <= 0:
+            raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded before the request could run")
+        with self._lock:
+            if self._requests >= self._max_requests:
+                raise ServingError(
+                    Code.RESOURCE_EXHAUSTED,
+                    f"{self._requests} requests are waiting or running; try again later",
+                )
+            self._requests += 1
+        try:
+            job = self._pool.submit(work, *arguments)
+        except RuntimeError as error:
+            self._leave(None)
+            raise ServingError(Code.UNAVAILABLE, "The server is shutting down") from error
+        job.add_done_callback(self._leave)
+        future = asyncio.wrap_future(job)
+        try:
+            done, _ = await asyncio.wait({future}, timeout=seconds)
+        except asyncio.CancelledError:
+            # The client went away.
+            job.cancel()
+            raise
+        if not done:
+            job.cancel()
+            raise ServingError(Code.DEADLINE_EXCEEDED, f"Deadline exceeded after {seconds:.3g} s")
+        return future.result()
+
+    def _leave(self, _: Any) -> None:
+        with self._lock:
+            self._requests -= 1
+
+    def close(self) -> None:
+        """Begins no new work; what runs goes on."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
