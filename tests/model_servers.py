@@ -41,6 +41,10 @@ class Server:
         for line in self.process.stderr:
             self._lines.append(line)
 
+    def join(self) -> None:
+        """Waits until the log of a process that has ended was read to its end."""
+        self._reader.join(10)
+
     @property
     def log(self) -> str:
         return "".join(self._lines)

@@ -9,7 +9,7 @@ HALF_PLUS_TWO_VERSION = 123
 
 
 def half_plus_two(base: Path) -> Path:
-    """TF1: y = x / 2 + 2 with reference variables, and the signatures of TensorFlow Serving's own test model."""
+    """TF1: y = x / 2 + 2 with reference variables; the signatures of the binary's own test model."""
     tf1 = tf.compat.v1
     folder = base / f"{HALF_PLUS_TWO_VERSION:08d}"
     builder = tf1.saved_model.Builder(str(folder))
@@ -116,6 +116,7 @@ def tflite(saved_model: Path, base: Path, version: int) -> Path:
 
 def push(folder: Path, base: Path, version: int) -> Path:
     """Puts a copy of a saved model into a base path as a version, whole from the first moment."""
+    base.mkdir(exist_ok=True)
     hidden = base.parent / f".{base.name}-{version}"
     shutil.copytree(folder, hidden)
     target = base / str(version)

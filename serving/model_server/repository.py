@@ -148,8 +148,7 @@ class Repository:
         self._closed = threading.Event()
         self._manager = threading.Thread(target=self._manage, name="manager", daemon=True)
 
-    # --- Who may use what
-    # -------------------------------------------------------------------------------------------
+    # --- Who may use what -----------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def lease(self, spec: Spec) -> Iterator[tuple[int, Servable]]:
@@ -221,8 +220,7 @@ class Repository:
         with self._lock:
             return frozenset(name for name, model in self._models.items() if not model.removed)
 
-    # --- What is wanted
-    # ---------------------------------------------------------------------------------------------
+    # --- What is wanted -------------------------------------------------------------------------------------
 
     def apply(self, config: ModelServerConfig) -> None:
         """Takes a configuration in the place of the present one, and waits until its models are loaded.
@@ -295,8 +293,7 @@ class Repository:
                 and not any(version.state is State.AVAILABLE for version in model.versions.values())
             ]
 
-    # --- What the manager does
-    # --------------------------------------------------------------------------------------
+    # --- What the manager does ------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begins to look at the file system regularly."""

@@ -8,7 +8,7 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 
 from serving.model_server import json_tensor, service
@@ -104,6 +104,9 @@ class RestFront:
             status = 200
         except ServingError as error:
             body, status = json_tensor.encode_error(error.message), HTTP_CODES[error.code]
+        except (ConnectionError, ClientPayloadError):
+            # The client went away in the middle of its body: nobody will read this.
+            body, status = b"", HTTP_CODES[Code.CANCELLED]
         except Exception as error:
             # No request may end the connection without a word, and the cause is worth a look.
             _log.exception("%s %s failed", request.method, path)

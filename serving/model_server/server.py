@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import threading
@@ -32,6 +33,7 @@ _log = logging.getLogger("serving.model_server")
 
 # Requests in flight get this long when the server is told to stop.
 _GRACE_SECONDS = 10.0
+_CLOSE_SECONDS = 3.0
 # Requests of all clients together, as a multiple of the largest single one.
 _BYTES_IN_FLIGHT = 8
 _MOST_THREADS = 256
@@ -106,7 +108,6 @@ class _Server:
         self._admission = Admission(
             threads, flags.max_concurrent_requests, _BYTES_IN_FLIGHT * flags.max_request_bytes
         )
-        self._stopping = threading.Event()
 
     def _load(self, name: str, version: int, folder: Path) -> servable.Servable:
         """Loads and warms a version."""
@@ -159,8 +160,19 @@ class _Server:
             await rest_server.cleanup()
         await grpc_server.stop(_GRACE_SECONDS)
         self._admission.close()
-        await loop.run_in_executor(None, self._repository.close)
+        self._close_repository()
         return 0
+
+    def _close_repository(self) -> None:
+        """Frees the models, unless one of them is still computing for a client that has gone."""
+        closing = threading.Thread(target=self._repository.close, daemon=True)
+        closing.start()
+        closing.join(_CLOSE_SECONDS)
+        if closing.is_alive():
+            _log.warning("Requests whose clients have gone are still running; leaving without them")
+            logging.shutdown()
+            # Python would wait for their threads, and an operation of TensorFlow cannot be stopped.
+            os._exit(0)
 
     def _apply_first(self) -> None:
         try:
@@ -179,9 +191,9 @@ class _Server:
             "grpc.max_send_message_length": -1,
             **_channel_arguments(flags.grpc_channel_arguments),
         }
-        server = grpc.aio.server(
-            options=list(options.items()), maximum_concurrent_rpcs=flags.max_concurrent_requests
-        )
+        # Far above what is let in, so that the refusal is ours, with its reason; it only stops a flood.
+        most = 4 * flags.max_concurrent_requests
+        server = grpc.aio.server(options=list(options.items()), maximum_concurrent_rpcs=most)
         front = Front(self._admission, self._metrics, flags.request_timeout_in_ms / 1000)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionService(front, self._plane, flags.enable_serialization_as_tensor_content), server
@@ -223,7 +235,10 @@ class _Server:
             metrics_path=self._metrics_path,
         )
         front = RestFront(self._admission, self._plane, self._repository, self._metrics, options)
-        runner = web.ServerRunner(web.Server(front.handle, access_log=None), shutdown_timeout=_GRACE_SECONDS)
+        runner = web.ServerRunner(
+            web.Server(front.handle, access_log=None, handler_cancellation=True),
+            shutdown_timeout=_GRACE_SECONDS,
+        )
         await runner.setup()
         await web.TCPSite(runner, flags.host, flags.rest_api_port).start()
         _log.info("Exporting HTTP/REST API at:%s:%d ...", flags.host, flags.rest_api_port)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import toy_models
 from model_servers import Server, model_server
+from serving_requests import model_config
 
 
 @pytest.fixture(scope="session")
@@ -16,14 +17,6 @@ def toys(tmp_path_factory) -> Path:
     toy_models.adder(root / "adder", 2, b=3.0)
     toy_models.tflite(root / "adder" / "1", root / "tflite", 1)
     return root
-
-
-def model_config(**models: str) -> str:
-    """Returns a model configuration; values are a base path and whatever else stands in a `config`."""
-    configs = [
-        f'config {{ name: "{name}" model_platform: "tensorflow" {rest} }}' for name, rest in models.items()
-    ]
-    return "model_config_list { " + "\n".join(configs) + " }"
 
 
 @pytest.fixture(scope="session")

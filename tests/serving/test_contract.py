@@ -9,6 +9,7 @@ import tensorflow as tf
 from google.protobuf import wrappers_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
+from serving_requests import failure, predict_request
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -21,19 +22,6 @@ from tensorflow_serving.apis import (
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
-def predict_request(model, inputs, *, signature="", version=None, label="", outputs=()):
-    request = predict_pb2.PredictRequest(output_filter=outputs)
-    request.model_spec.name = model
-    request.model_spec.signature_name = signature
-    if version is not None:
-        request.model_spec.version.value = version
-    if label:
-        request.model_spec.version_label = label
-    for name, value in inputs.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-    return request
-
-
 def examples_input(*values):
     request_input = classification_pb2.ClassificationRequest().input
     for value in values:
@@ -41,16 +29,10 @@ def examples_input(*values):
     return request_input
 
 
-def failure(call, request):
-    with pytest.raises(grpc.RpcError) as caught:
-        call(request, timeout=20)
-    return caught.value.code().name, caught.value.details()
-
-
 X = np.array([2.0], np.float32)
 
 
-# --- Predict --------------------------------------------------------------------------------------------------------
+# --- Predict ----------------------------------------------------------------------------------------------
 
 
 def test_predict_answers_in_typed_fields_and_says_who_answered(server):
@@ -103,7 +85,7 @@ def test_one_value_may_fill_a_shape(server):
     assert list(server.predictions.Predict(request, timeout=20).outputs["y"].float_val) == [3.0, 3.0, 3.0]
 
 
-# --- Errors: contract B2 --------------------------------------------------------------------------------------------
+# --- Errors: contract B2 ----------------------------------------------------------------------------------
 
 LENGTHS = (
     "input size does not match signature: {}!={} len({{{}}}) != len({{{}}}). "
@@ -279,7 +261,7 @@ def test_missing_model_spec(server):
     assert failure(server.models.GetModelStatus, get_model_status_pb2.GetModelStatusRequest()) == expected
 
 
-# --- Classify, Regress, MultiInference ------------------------------------------------------------------------------
+# --- Classify, Regress, MultiInference --------------------------------------------------------------------
 
 
 def test_classify(server):
@@ -371,7 +353,7 @@ def test_classify_on_a_signature_that_cannot(server):
     )
 
 
-# --- REST -----------------------------------------------------------------------------------------------------------
+# --- REST -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -510,7 +492,7 @@ def test_flags_without_effect_are_logged(server):
     assert "unknown argument: --no_such_flag=1" in server.log
 
 
-# --- Bounds ---------------------------------------------------------------------------------------------------------
+# --- Bounds -----------------------------------------------------------------------------------------------
 
 
 def test_large_requests_are_refused_by_both_transports(server):
