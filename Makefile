@@ -1,6 +1,6 @@
 # The entrance. Every target that needs the environment (.venv) makes it first; see tools/bootstrap.sh.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format dashboard lock protos clean env
+.PHONY: help demo test test-slow lint format dashboard serve lock protos clean env
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ format: env ## Put the code into the project's style
 
 dashboard: env ## Open the MLflow dashboard of the runs
 	.venv/bin/hexaface dashboard
+
+serve: env ## Serve the pushed models (gRPC 8500, REST 8501)
+	.venv/bin/hexaface serve
 
 # Versions in the present lock are kept where the .in allows; ARGS=--upgrade takes the newest.
 lock: env ## Make the lock again after a change in requirements/tfx-1.16.in

@@ -22,6 +22,7 @@ def MLflowTracker(
     anomalies: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleAnomalies],
     model_run: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelRun],
     model_blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelBlessing],
+    infra_blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.InfraBlessing],
     pushed_model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.PushedModel],
     experiment: tfx.dsl.components.Parameter[str],
     tracking_uri: tfx.dsl.components.Parameter[str],
@@ -41,6 +42,7 @@ def MLflowTracker(
         anomalies: What ExampleValidator found.
         model_run: For the learning curves.
         model_blessing: The Evaluator's verdict.
+        infra_blessing: What the model server was found to do with the model.
         pushed_model: Where the model was pushed to.
         experiment: MLflow experiment and registered model, the task's name.
         tracking_uri: MLflow's store or server.
@@ -61,7 +63,10 @@ def MLflowTracker(
         examples=examples.uri,
         model_run=model_run.uri,
         anomalies=describe_anomalies(anomalies),
-        blessed=model_blessing.get_int_custom_property("blessed") == 1,
+        blessed=all(
+            verdict.get_int_custom_property("blessed") == 1 for verdict in (model_blessing, infra_blessing)
+        ),
+        infra=infra_blessing.uri,
         pushed_to=pushed_model.get_string_custom_property("pushed_destination"),
     )
     try:

@@ -15,6 +15,8 @@ from typing import Any
 import mlflow
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 
+from components.infra_report import REPORT_FILE as INFRA_REPORT_FILE
+from components.infra_report import InfraReport
 from trainers.history import HISTORY_FILE, read_history
 from trainers.mlflow_curves import log_history
 
@@ -39,8 +41,9 @@ class Submission:
         examples: Folder of the examples.
         model_run: Folder of the training's history.
         anomalies: What ExampleValidator found, as lines.
-        blessed: Whether the model was blessed.
+        blessed: Whether the model was blessed, by the Evaluator and by InfraValidator.
         pushed_to: Folder of the pushed model; empty where it was not pushed.
+        infra: Folder of InfraValidator's report; empty in what earlier versions of the project kept.
     """
 
     tracking_uri: str
@@ -54,6 +57,7 @@ class Submission:
     anomalies: list[str]
     blessed: bool
     pushed_to: str
+    infra: str = ""
 
     def save(self, file: Path) -> None:
         """Keeps the submission for a later `hexaface track`."""
@@ -193,10 +197,20 @@ def submit(submission: Submission) -> str:
     client.log_artifacts(run_id, str(report), "report")
     for name in ("ingestion.json", "rejected.jsonl"):
         client.log_artifact(run_id, str(examples / name), "data")
+    if submission.infra:
+        _log_infra(client, run_id, Path(submission.infra))
     client.log_text(run_id, "\n".join(submission.anomalies) or "none", "data/anomalies.txt")
     if submission.pushed_to:
         _register(client, submission, run_id)
     return run_id
+
+
+def _log_infra(client: mlflow.MlflowClient, run_id: str, folder: Path) -> None:
+    figures = InfraReport.load(folder).figures
+    client.log_batch(
+        run_id, metrics=[Metric(f"serving/{key}", value, _now(), 0) for key, value in figures.items()]
+    )
+    client.log_artifact(run_id, str(folder / INFRA_REPORT_FILE), "serving")
 
 
 def _register(client: mlflow.MlflowClient, submission: Submission, run_id: str) -> None:

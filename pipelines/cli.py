@@ -4,6 +4,8 @@ Heavy modules are imported by the commands that need them, so that `hexaface --h
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,17 +20,22 @@ if TYPE_CHECKING:
     from pipelines.local import RunRequest
     from pipelines.runs import RunRecord
     from pipelines.settings import Workspace
+    from serving.rollout import Site
 
 app = typer.Typer(
     name="hexaface",
     help="Six facial applications as TFX pipelines: train, validate, track, serve.",
-    epilog="Exit codes: 0 done, 1 a node failed, 2 bad input, 3 the model was not blessed.",
+    epilog="Exit codes: 0 done, 1 a node or a rollout failed, 2 bad input, 3 the model was not blessed.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 data_app = typer.Typer(help="Sample data, and a look at data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+models_app = typer.Typer(
+    help="Served models: which versions there are, and which one answers.", no_args_is_help=True
+)
+app.add_typer(models_app, name="models")
 
 console = Console()
 errors = Console(stderr=True)
@@ -39,6 +46,9 @@ WorkspaceOption = Annotated[
         "--workspace", help="Where runs leave their things. [default: $HEXAFACE_HOME or ./hexaface_runs]"
     ),
 ]
+ModelArgument = Annotated[str, typer.Argument(help="The model: emotion.")]
+ServerOption = Annotated[str, typer.Option("--server", metavar="HOST:PORT", help="The server's gRPC API.")]
+LOCAL_SERVER = "127.0.0.1:8500"
 
 
 @app.command()
@@ -96,6 +106,7 @@ def demo(workspace: WorkspaceOption = None) -> None:
     console.print(
         "\nNext:\n"
         "  make dashboard                                     opens MLflow on these runs\n"
+        "  make serve                                         answers requests with these models\n"
         "  source .venv/bin/activate\n"
         "  hexaface run emotion --profile cpu --data DIR      trains on FER-2013\n"
         "Tables and figures:",
@@ -177,6 +188,111 @@ def doctor(workspace: WorkspaceOption = None) -> None:
     raise typer.Exit(0 if all(result.passed for result in results) else EXIT_FAILED)
 
 
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port of gRPC.", min=1, max=65535)] = 8500,
+    rest_port: Annotated[int, typer.Option(help="Port of REST.", min=1, max=65535)] = 8501,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    no_batching: Annotated[bool, typer.Option("--no-batching", help="Run each request alone.")] = False,
+    files_only: Annotated[
+        bool,
+        typer.Option("--files-only", help="Write the server's files and end (for serving/compose.yaml)."),
+    ] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Serve the pushed models by gRPC and REST, until Ctrl-C."""
+    from pipelines import serving_report
+    from pipelines.settings import Workspace
+    from serving import local_server, rollout
+    from serving.rollout_overview import overview
+
+    place = Workspace.at(workspace)
+    site = rollout.Site(serving_report.roots(place))
+    options = local_server.ServerOptions(host, port, rest_port, not no_batching)
+    with _rollout_errors():
+        models = overview(site, ask_server=False).models
+        if not models:
+            raise InputError(f"{place.root}: no model has been pushed yet; `hexaface demo` makes one")
+        if not files_only:
+            local_server.check_ports(options)
+        config_file, notices = rollout.refresh(site.roots)
+        local_server.write_files(config_file.parent)
+    _say_lines(*notices)
+    console.print(serving_report.served_table(models))
+    _say_lines(f"configuration: {config_file}")
+    if files_only:
+        return
+    _say_lines(*serving_report.addresses(models, options, serving_report.sample_image(place, models)))
+    raise typer.Exit(local_server.run(config_file, options))
+
+
+@models_app.command("list")
+def list_models(server: ServerOption = LOCAL_SERVER, workspace: WorkspaceOption = None) -> None:
+    """List the pushed versions, with their states if the server answers."""
+    from pipelines import serving_report
+    from serving.rollout_overview import overview
+
+    with _rollout_errors():
+        found = overview(_site(server, workspace))
+    _say_lines(*found.notices)
+    if not found.models:
+        console.print("no model has been pushed yet; `hexaface demo` makes one")
+        return
+    console.print(serving_report.versions_table(found))
+    if not found.running:
+        _say_lines(f"no model server answers at {server}; `hexaface serve` starts one")
+
+
+@models_app.command()
+def promote(
+    task: ModelArgument,
+    version: Annotated[int | None, typer.Argument(help="Which version; without, the newest.", min=0)] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the version before loaded.")] = False,
+    server: ServerOption = LOCAL_SERVER,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Make a version the stable one, once it has answered as recorded."""
+    from serving import rollout
+
+    with _rollout_errors():
+        chosen = rollout.promote(_site(server, workspace), task, version, keep=keep, say=_say_lines)
+    _say_lines(f"{task} {chosen} is stable")
+
+
+@models_app.command()
+def rollback(
+    task: ModelArgument, server: ServerOption = LOCAL_SERVER, workspace: WorkspaceOption = None
+) -> None:
+    """Make the version before the stable one the stable one again."""
+    from serving import rollout
+
+    with _rollout_errors():
+        chosen = rollout.rollback(_site(server, workspace), task, say=_say_lines)
+    _say_lines(f"{task} {chosen} is stable")
+
+
+@models_app.command()
+def label(
+    task: ModelArgument,
+    label: Annotated[str, typer.Argument(help="The label, such as canary.")],
+    version: Annotated[int | None, typer.Argument(help="The version to put it on.", min=0)] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the label away.")] = False,
+    server: ServerOption = LOCAL_SERVER,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Put a label on a version, or take it away."""
+    from serving import rollout
+
+    if (version is None) != remove:
+        raise InputError("expected either a version, or --remove")
+    with _rollout_errors():
+        if version is None:
+            rollout.remove_label(_site(server, workspace), task, label, say=_say_lines)
+        else:
+            rollout.set_label(_site(server, workspace), task, label, version, say=_say_lines)
+    _say_lines(f"{task}: {label} is {'removed' if version is None else version}")
+
+
 @data_app.command("sample")
 def sample(
     task: Annotated[str, typer.Argument(help="The task: emotion.")],
@@ -211,6 +327,33 @@ def describe(
     from pipelines.describe import describe_folder
 
     describe_folder(folder, sheet, console)
+
+
+def _site(server: str, workspace: Path | None) -> "Site":
+    from pipelines.serving_report import roots
+    from pipelines.settings import Workspace
+    from serving.rollout import Site
+
+    return Site(roots(Workspace.at(workspace)), server)
+
+
+@contextmanager
+def _rollout_errors() -> Iterator[None]:
+    """Tells what a rollout ended with: exit code 2 if nothing was done, 1 if it was taken back."""
+    from serving.rollout import RolloutError, RolloutFailed
+
+    try:
+        yield
+    except RolloutError as error:
+        raise InputError(str(error)) from error
+    except RolloutFailed as error:
+        errors.print(f"failed: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        raise typer.Exit(EXIT_FAILED) from error
+
+
+def _say_lines(*lines: str) -> None:
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _sample(task: str, workspace: "Workspace") -> Path:

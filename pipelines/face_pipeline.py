@@ -13,6 +13,7 @@ from components.curated_schema import CuratedSchema
 from components.evaluation import classifier_config
 from components.evaluation_report import EvaluationReport
 from components.face_example_gen import FaceExampleGen
+from components.infra_validator import InfraValidator
 from components.mlflow_tracker import MLflowTracker
 from components.readers.catalog import ReaderOptions
 from pipelines.code_fingerprint import code_fingerprint
@@ -148,9 +149,25 @@ def build_pipeline(
         code_fingerprint=report_code,
     )
 
-    pusher = tfx.components.Pusher(
+    # The model as the model server answers with it. Code that only clients run is left out: a changed portal
+    # must not push the same model again.
+    infra_validator = InfraValidator(
         model=trainer.outputs["model"],
+        examples=examples,
         model_blessing=evaluator.outputs["blessing"],
+        code_fingerprint=code_fingerprint(
+            "components/infra_validator.py",
+            "components/infra_report.py",
+            "components/candidate_server.py",
+            "components/warmup_requests.py",
+            "serving/model_server",
+        ),
+    )
+
+    # Without `model`: it pushes the one in the blessing, which has the warm-up records.
+    pusher = tfx.components.Pusher(
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=infra_validator.outputs["blessing"],
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(workspace.serving / task.name))
         ),
@@ -162,6 +179,7 @@ def build_pipeline(
         anomalies=validator.outputs["anomalies"],
         model_run=trainer.outputs["model_run"],
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=infra_validator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
         experiment=workspace.experiment(task.name),
         tracking_uri=workspace.tracking_uri,
@@ -174,7 +192,7 @@ def build_pipeline(
     return tfx.dsl.Pipeline(
         pipeline_name=task.name,
         pipeline_root=str(workspace.pipeline(task.name)),
-        components=[*nodes, trainer, blessed_resolver, evaluator, report, pusher, tracker],
+        components=[*nodes, trainer, blessed_resolver, evaluator, report, infra_validator, pusher, tracker],
         enable_cache=True,
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             str(workspace.metadata)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from components.infra_report import InfraReport
 from components.readers.catalog import ReaderOptions, open_readers, select_spans
 from data_validation.errors import InputError, one_line
 from pipelines.runs import NodeRecord, RunRecord, last_pushed, latest, run_key, unchanged
@@ -198,13 +199,20 @@ def _record(
     outputs = {node.node: node.outputs for node in nodes}
     report = outputs["EvaluationReport"]["report"]
     metrics = json.loads((Path(report) / "metrics.json").read_text(encoding="utf-8"))
-    blessed = (Path(outputs["Evaluator"]["blessing"]) / "BLESSED").exists()
+    infra = InfraReport.load(Path(outputs["InfraValidator"]["blessing"]))
+    verdicts = list(metrics["verdicts"])
+    if infra.not_tried:
+        refusal = "the blessing was refused"
+    else:
+        verdicts.append(infra.verdict())
+        refusal = f"the model server does not serve it right: {infra.reason}" if infra.reason else ""
     return replace(
         record,
         selection=metrics["selection"],
         test=metrics["test"],
-        verdicts=tuple(metrics["verdicts"]),
-        blessed=blessed,
+        verdicts=tuple(verdicts),
+        blessed=not refusal,
+        refusal=refusal,
         pushed_to=next(
             (
                 node.properties.get("pushed_model.pushed_destination", "")

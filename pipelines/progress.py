@@ -162,7 +162,7 @@ def summary(records: Iterable[RunRecord]) -> Group:
             f"{record.seconds:.0f}",
         )
         # Below the table: a path in a narrow column cannot be copied.
-        where = record.pushed_to or "not pushed: the blessing was refused"
+        where = record.pushed_to or f"not pushed: {record.refusal}"
         folders.append(Text(f"{record.task}: {where}", overflow="fold"))
     return Group(table, *folders)
 

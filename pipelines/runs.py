@@ -15,7 +15,7 @@ from components.readers.catalog import fingerprint, select_spans
 from pipelines.code_fingerprint import code_fingerprint
 from pipelines.settings import Settings, Workspace
 
-_ROOMS = ("pipelines", "components", "trainers", "data_validation")
+_ROOMS = ("pipelines", "components", "trainers", "data_validation", "serving/model_server")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class RunRecord:
         selection: Metrics on the split that the model was chosen by.
         test: Metrics on the split that is only reported.
         verdicts: The thresholds of the blessing, as the report has them.
-        blessed: Whether the model was blessed.
+        blessed: Whether the model was blessed, by the Evaluator and by InfraValidator.
+        refusal: Why it was not, in words; empty where it was.
         pushed_to: Folder of the pushed model; empty where it was not pushed.
         report: Folder of the report.
         mlflow_run_id: MLflow run; empty where none could be opened.
@@ -68,6 +69,7 @@ class RunRecord:
     test: dict[str, float] = field(default_factory=dict)
     verdicts: tuple[dict[str, Any], ...] = ()
     blessed: bool = False
+    refusal: str = ""
     pushed_to: str = ""
     report: str = ""
     mlflow_run_id: str = ""

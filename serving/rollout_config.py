@@ -15,6 +15,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from serving import wire_pb2
+from serving.client import Client
 from serving.rollout_errors import RolloutError, hint
 
 CONFIG_FILE = "models.config"
@@ -23,9 +24,9 @@ _PLATFORM = "tensorflow"
 _MODEL_FILE = "saved_model.pb"
 _LOCK_PAUSE = 0.1
 _HEADER = """\
-# Which models are served, in which versions and under which labels: ModelServerConfig of TensorFlow Serving.
-# Written by `hexaface serve` and `hexaface models`. Version policies and labels changed here by hand are kept;
-# comments, and models whose folders are gone, are not.
+# Written by `hexaface serve` and `hexaface models`, which keep version policies and labels that are changed
+# by hand, but no comments. Which models are served, in which versions and under which labels: a
+# ModelServerConfig of TensorFlow Serving.
 """
 
 
@@ -35,11 +36,35 @@ class Root:
 
     Attributes:
         path: Absolute path.
-        title: What its models were trained on, for people.
+        title: Which data its models were trained on, in a word.
     """
 
     path: Path
     title: str
+
+
+@dataclass(frozen=True)
+class Site:
+    """Models and the server of them.
+
+    Attributes:
+        roots: Where models are, in order of preference; `models.config` is in the first.
+        server: "host:port" of its gRPC API.
+        load_seconds: Longest time that loading a version may take.
+    """
+
+    roots: Sequence[Root]
+    server: str = "127.0.0.1:8500"
+    load_seconds: float = 120.0
+
+
+def connect(server: str, seconds: float) -> Client:
+    """Returns a client with so many seconds a call; raises RolloutError if the address cannot be one."""
+    try:
+        # A server that does not answer is told at once.
+        return Client(server, timeout=seconds, retries=0)
+    except ValueError as error:
+        raise RolloutError(f"server {server!r}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -165,10 +190,10 @@ class ConfigFile:
         for name, entry in entries.items():
             if name in models:
                 continue
-            if self._is_ours(entry):
-                notices.append(f"{name}: no version is left in {entry.base_path}; it is served no more")
-            else:
+            if self._is_foreign(entry.base_path):
                 config.model_config_list.config.add().CopyFrom(entry)
+            else:
+                notices.append(f"{name}: no version is left in {entry.base_path}; it is served no more")
         return config, notices
 
     def _entries(self) -> dict[str, wire_pb2.ModelConfig]:
@@ -188,8 +213,12 @@ class ConfigFile:
             entries[entry.name] = entry
         return entries
 
-    def _is_ours(self, entry: wire_pb2.ModelConfig) -> bool:
-        return any(Path(entry.base_path).parent == root.path for root in self._roots)
+    def _is_foreign(self, base_path: str) -> bool:
+        """Tells whether a model that someone wrote into the file is to be served from elsewhere."""
+        if "://" in base_path:
+            return True
+        path = Path(base_path)
+        return path.is_dir() and all(path.parent != root.path for root in self._roots)
 
     def write(self, config: wire_pb2.ModelServerConfig) -> None:
         """Replaces the file, if it would change."""
@@ -284,9 +313,7 @@ def set_versions(entry: wire_pb2.ModelConfig, versions: Collection[int], labels:
 
 def _merged(model: Model, old: wire_pb2.ModelConfig | None, notices: list[str]) -> wire_pb2.ModelConfig:
     """Returns the entry of a model: its place on disk, and what an older entry says that still holds."""
-    entry = wire_pb2.ModelConfig(
-        name=model.name, base_path=str(model.base_path), model_platform=_PLATFORM
-    )
+    entry = wire_pb2.ModelConfig(name=model.name, base_path=str(model.base_path), model_platform=_PLATFORM)
     if old is not None:
         entry.model_version_policy.CopyFrom(old.model_version_policy)
         for label, version in sorted(old.version_labels.items()):
@@ -309,17 +336,12 @@ def _mend_policy(entry: wire_pb2.ModelConfig, model: Model, notices: list[str]) 
     if entry.model_version_policy.WhichOneof("policy_choice") is None:
         entry.model_version_policy.latest.num_versions = 1
     labels = dict(entry.version_labels)
-    wanted = selected(entry, model.versions)
-    gone = set(entry.model_version_policy.specific.versions) - wanted
-    if gone and not wanted and not labels:
+    wanted = selected(entry, model.versions) | set(labels.values())
+    if not wanted:
         entry.model_version_policy.latest.num_versions = 1
-        notices.append(
-            f"{model.name}: {_numbered(gone)} not on disk any more; the newest is served ({model.newest})"
-        )
-    elif gone or set(labels.values()) - wanted:
-        set_versions(entry, wanted | set(labels.values()), labels)
-        notices.append(f"{model.name}: served are {_numbered(wanted | set(labels.values()))}")
-
-
-def _numbered(versions: Collection[int]) -> str:
-    return f"version{'s' * (len(versions) > 1)} {listed(sorted(versions))}"
+        notices.append(f"{model.name}: its versions are not on disk any more; the newest is served")
+        wanted = {model.newest}
+    gone = set(entry.model_version_policy.specific.versions) - wanted
+    if gone or wanted - selected(entry, model.versions):
+        set_versions(entry, wanted, labels)
+        notices.append(f"{model.name}: {listed(sorted(wanted))} of the versions on disk are served")

@@ -361,7 +361,11 @@ class Repository:
         """Returns the version if it must be loaded now."""
         with self._lock:
             version = model.versions.get(number)
-            if version is None or (version.state is State.END and version.error is None):
+            gone = version is not None and (
+                version.state is State.UNLOADING or (version.state is State.END and version.error is None)
+            )
+            # One that is still on its way out for others goes; this is another of the same number.
+            if version is None or gone:
                 version = model.versions[number] = _Version(number, folder)
                 return version
             if version.state is not State.END:

@@ -1,5 +1,6 @@
 """The emotion pipeline from fer2013.csv and FERG folders to a blessed, tracked, pushed model."""
 
+import io
 import json
 import os
 import shutil
@@ -15,12 +16,16 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
+import tensorflow as tf
 from emotion_runs import EPOCHS, EmotionRun, run
+from rich.console import Console
 
+from components.infra_report import InfraReport
 from components.tracking import PIPELINE_RUN_TAG, Submission, submit
 from data_validation.errors import InputError
-from pipelines import settings
+from pipelines import local, progress, settings
 from pipelines.settings import Workspace
+from serving.model_server.warmup import RECORDS_FILE
 from trainers.history import HISTORY_FILE, read_history
 
 pytestmark = pytest.mark.e2e
@@ -36,6 +41,7 @@ NODES = [
     "LatestBlessedResolver",
     "Evaluator",
     "EvaluationReport",
+    "InfraValidator",
     "Pusher",
     "MLflowTracker",
 ]
@@ -67,6 +73,16 @@ def test_pushes_the_blessed_model(emotion_run: EmotionRun) -> None:
     assert pushed.parent == emotion_run.request.workspace.serving / "emotion"
     assert pushed.name.isdigit()
     assert (pushed / "saved_model.pb").is_file()
+
+
+def test_pushed_model_was_tried_and_has_warmup_records(emotion_run: EmotionRun) -> None:
+    report = InfraReport.load(Path(output(emotion_run, "InfraValidator", "blessing")))
+    assert report.blessed
+    assert report.recorded == ["serving_default", "examples", "pixels", "serve_examples"]
+    assert set(report.skipped) == {"transform_label"}
+    records = Path(emotion_run.record.pushed_to) / RECORDS_FILE
+    assert len(list(tf.data.TFRecordDataset(str(records)))) == len(report.recorded)
+    assert emotion_run.record.verdicts[-1]["found"] == f"{len(report.checks)} checks passed"
 
 
 def test_model_is_better_than_chance(emotion_run: EmotionRun) -> None:
@@ -109,15 +125,17 @@ def test_mlflow_run_is_complete(emotion_run: EmotionRun) -> None:
     assert metrics["evaluation/split_test/accuracy"] == pytest.approx(record.test["accuracy"])
     assert "evaluation/split_test/source_ferg/accuracy" in metrics
     assert metrics["node_seconds/Trainer"] > 0
+    assert metrics["serving/grpc_p50_ms"] > 0
     assert metrics["cost/gpu_seconds"] == 0
     curve = client(workspace).get_metric_history(record.mlflow_run_id, "curve/val_accuracy")
     assert [point.step for point in curve] == list(range(1, len(curve) + 1))
     artifacts = {
         artifact.path
-        for folder in ("report", "report/figures", "data")
+        for folder in ("report", "report/figures", "data", "serving")
         for artifact in client(workspace).list_artifacts(record.mlflow_run_id, folder)
     }
     assert {"report/report.html", "report/figures/confusion_test.png", "data/rejected.jsonl"} <= artifacts
+    assert "serving/report.json" in artifacts
 
 
 def test_pushed_model_is_the_champion(emotion_run: EmotionRun) -> None:
@@ -172,11 +190,33 @@ def test_worse_model_is_refused(emotion_run: EmotionRun) -> None:
     )
     assert worse.record.status == "finished"
     assert not worse.record.blessed
+    assert worse.record.refusal == "the blessing was refused"
     assert worse.record.pushed_to == ""
     assert [verdict["passed"] for verdict in worse.record.verdicts] == [True, False]
     assert os.listdir(emotion_run.request.workspace.serving / "emotion") == versions
     champion = client(emotion_run.request.workspace).get_model_version_by_alias("emotion", "champion")
     assert champion.tags["hexaface.pushed_to"] == emotion_run.record.pushed_to
+
+
+def test_model_that_the_server_refuses_is_not_blessed(emotion_run: EmotionRun, tmp_path: Path) -> None:
+    """The Evaluator's blessing is not enough; the record has the failed check in words."""
+    report = InfraReport()
+    report.note("serving_default, 4 at once: answer by REST", "expected 0.25, found 0.5")
+    report.save(tmp_path)
+    nodes = tuple(
+        replace(node, outputs={"blessing": str(tmp_path)})
+        if node.node == "InfraValidator"
+        else replace(node, properties={})
+        for node in emotion_run.record.nodes
+    )
+    record = local._record(emotion_run.request, "run", "key", nodes, None, 1.0)
+    assert not record.blessed
+    assert record.refusal == f"the model server does not serve it right: {report.reason}"
+    assert [verdict["passed"] for verdict in record.verdicts] == [True, True, False]
+    console = Console(file=io.StringIO(), width=200)
+    console.print(progress.verdict_table(record), progress.summary([record]))
+    assert "expected 0.25, found 0.5" in console.file.getvalue()
+    assert f"emotion: not pushed: {record.refusal}" in console.file.getvalue()
 
 
 def test_vanished_model_is_pushed_again(emotion_run: EmotionRun, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 ROOMS = ("pipelines", "components", "trainers", "data_validation", "serving")
 BELOW = {
-    "pipelines": {"components", "trainers", "data_validation"},
-    "components": {"trainers", "data_validation"},
+    "pipelines": {"components", "trainers", "data_validation", "serving"},
+    "components": {"trainers", "data_validation", "serving"},
     "trainers": {"data_validation"},
     "data_validation": set(),
     "serving": set(),
