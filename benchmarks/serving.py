@@ -3,9 +3,9 @@
     python benchmarks/serving.py VERSION_FOLDER
 
 The server runs in a process of its own, with batching; so do the clients, on the same machine, and they take
-their share of it. Requests are made beforehand and sent without a pause; answers are received and not
-looked at. All cases are measured in turn, in several rounds, so that a slow minute of the machine meets all of
-them; the median round counts. Prints a Markdown table: images a second, their ratio to the direct call at its best batch
+their share of it. Requests are made beforehand and sent without a pause; answers are received and not looked at.
+All cases are measured in turn, in several rounds, so that a slow minute of the machine meets all of them; the
+median round counts. Prints a Markdown table: images a second, their ratio to the direct call at its best batch
 size, and the latency of single requests.
 """
 
@@ -13,6 +13,7 @@ import argparse
 import base64
 import contextlib
 import http.client
+import itertools
 import json
 import multiprocessing
 import socket
@@ -34,13 +35,8 @@ sys.path[:] = [path for path in sys.path if path != str(Path(__file__).parent)]
 BATCHES, CLIENTS = (1, 8, 32), (1, 8)
 TRANSPORTS = ("gRPC bytes", "REST b64", "gRPC pixels", "REST list")
 MODEL = "face"
-# Two threads for two cores, no waiting for others: under load, batches form by themselves.
-BATCHING = """
-max_batch_size { value: 32 }
-batch_timeout_micros { value: 0 }
-max_enqueued_batches { value: 100 }
-num_batch_threads { value: 2 }
-"""
+# Seconds of load before the measuring begins: new connections and threads are no steady state.
+WARM_UP = 0.7
 
 
 @dataclass(frozen=True)
@@ -66,12 +62,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=Path, help="folder of images; drawn faces without")
+    parser.add_argument("--only", default="", help="transport that starts so, e.g. 'gRPC bytes'")
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
+    parser.add_argument("--flags", nargs="*", default=[], help="further flags of the server")
+    parser.add_argument("--batching", type=Path, help="batching parameters; `hexaface serve`'s own without")
     arguments = parser.parse_args()
     images = _images(arguments.images, max(BATCHES))
-    cases = [Case(*case) for case in _product(TRANSPORTS, BATCHES, CLIENTS)]
+    transports = [name for name in TRANSPORTS if name.startswith(arguments.only)]
+    cases = [Case(*case) for case in itertools.product(transports, BATCHES, arguments.clients)]
     measured = {case: Measured() for case in cases}
     direct: dict[int, list[float]] = {batch: [] for batch in BATCHES}
-    with _server(arguments.version) as (port, rest_port), _Direct(arguments.version, images) as model:
+    with (
+        _server(arguments.version, arguments.batching, arguments.flags) as (port, rest_port),
+        _Direct(arguments.version, images) as model,
+    ):
         for number in range(arguments.rounds):
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
             for batch in BATCHES:
@@ -81,13 +85,6 @@ def main() -> None:
                 measured[case].images_per_second.append(result[0])
                 measured[case].latencies.extend(result[1])
     print(_table(measured, direct))
-
-
-def _product(*choices: tuple) -> list[tuple]:
-    rows: list[tuple] = [()]
-    for values in choices:
-        rows = [(*row, value) for row in rows for value in values]
-    return rows
 
 
 def _images(folder: Path | None, count: int) -> list[bytes]:
@@ -149,17 +146,20 @@ def _serve_direct(version: str, images: list[bytes], pipe) -> None:
 
 
 @contextlib.contextmanager
-def _server(version: Path) -> Iterator[tuple[int, int]]:
+def _server(version: Path, batching: Path | None, flags: list[str]) -> Iterator[tuple[int, int]]:
+    from serving import local_server
+
     port, rest_port = _free_port(), _free_port()
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch) / MODEL
         base.mkdir()
         (base / "1").symlink_to(version.resolve())
-        parameters = Path(scratch) / "batching.config"
-        parameters.write_text(BATCHING)
+        if not batching:
+            local_server.write_files(Path(scratch))
+            batching = Path(scratch) / local_server.BATCHING_FILE
         command = [sys.executable, "-m", "serving.model_server", "--host=127.0.0.1", f"--port={port}"]
         command += [f"--rest_api_port={rest_port}", f"--model_name={MODEL}", f"--model_base_path={base}"]
-        command += ["--enable_batching", f"--batching_parameters_file={parameters}"]
+        command += ["--enable_batching", f"--batching_parameters_file={batching}", *flags]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             _wait(rest_port, process)
@@ -202,26 +202,23 @@ def _clients(case: Case, images: list[bytes], port: int, rest_port: int, seconds
     """Runs in a process of its own: its threads compete with the server, but not for the server's lock."""
     latencies: list[float] = []
     calls = [_call(case, images, port, rest_port) for _ in range(case.clients)]
-    for call in calls:
-        call()
-    barrier = threading.Barrier(case.clients + 1)
+    begin = time.perf_counter() + WARM_UP
+    end = begin + seconds
 
     def loop(call: Callable[[], None]) -> None:
-        barrier.wait()
-        end = time.perf_counter() + seconds
         while (started := time.perf_counter()) < end:
             call()
-            latencies.append(time.perf_counter() - started)
+            ended = time.perf_counter()
+            if begin <= ended < end:
+                latencies.append(ended - started)
 
     threads = [threading.Thread(target=loop, args=(call,)) for call in calls]
     for thread in threads:
         thread.start()
-    barrier.wait()
-    started = time.perf_counter()
     for thread in threads:
         thread.join()
-    elapsed = time.perf_counter() - started
-    pipe.send((len(latencies) * case.batch / elapsed, latencies))
+    # Answers that came within the time.
+    pipe.send((len(latencies) * case.batch / seconds, latencies))
 
 
 def _call(case: Case, images: list[bytes], port: int, rest_port: int) -> Callable[[], None]:

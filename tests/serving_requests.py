@@ -1,8 +1,11 @@
 """Requests to model servers, and what comes back when they fail."""
 
+import io
+
 import grpc
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tensorflow_serving.apis import predict_pb2
 
 
@@ -32,3 +35,10 @@ def failure(call, request) -> tuple[str, str]:
     with pytest.raises(grpc.RpcError) as caught:
         call(request, timeout=20)
     return caught.value.code().name, caught.value.details()
+
+
+def png(width: int, height: int) -> bytes:
+    """A black image."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -24,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Can go: when they log through Python's logging.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # Every call would look whether the process is about to fork, which this one never does.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\..*")
     from serving.model_server.server import serve
 

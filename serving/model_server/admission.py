@@ -12,25 +12,12 @@ from serving.model_server.errors import Code, ServingError
 _Answer = TypeVar("_Answer")
 
 
-class Admission:
-    """Runs blocking work in threads, within bounds that all transports share.
+class Memory:
+    """A bound on the bytes of all requests that are being read, wait or run; both transports share it."""
 
-    Work whose client has gone, or whose deadline has passed, is not begun; what has begun keeps its place
-    until it ends, as TensorFlow cannot be stopped in the middle of an operation.
-    """
-
-    def __init__(self, threads: int, max_requests: int, max_bytes: int) -> None:
-        """Sets the bounds.
-
-        Args:
-            threads: Requests that run at once.
-            max_requests: Requests that run or wait; more are refused.
-            max_bytes: Bytes of all requests that are being read, wait or run; more are refused.
-        """
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
-        self._max_requests = max_requests
+    def __init__(self, max_bytes: int) -> None:
+        """Sets the bound."""
         self._max_bytes = max_bytes
-        self._requests = 0
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -45,8 +32,7 @@ class Admission:
             ServingError: RESOURCE_EXHAUSTED, there is no room now.
         """
         with self._lock:
-            # One request is always let in, so that the bound on all never refuses what the bound on one
-            # allows.
+            # One is always let in, so that the bound on all never refuses what the bound on one allows.
             if self._bytes and self._bytes + size > self._max_bytes:
                 raise ServingError(
                     Code.RESOURCE_EXHAUSTED,
@@ -58,6 +44,26 @@ class Admission:
         finally:
             with self._lock:
                 self._bytes -= size
+
+
+class Admission:
+    """Runs blocking work of the event loop in threads, within bounds.
+
+    Work whose client has gone, or whose deadline has passed, is not begun; what has begun keeps its place until
+    it ends, as TensorFlow cannot be stopped in the middle of an operation.
+    """
+
+    def __init__(self, threads: int, max_requests: int) -> None:
+        """Sets the bounds.
+
+        Args:
+            threads: Requests that run at once.
+            max_requests: Requests that run or wait; more are refused.
+        """
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._max_requests = max_requests
+        self._requests = 0
+        self._lock = threading.Lock()
 
     async def run(self, seconds: float, work: Callable[..., _Answer], *arguments: Any) -> _Answer:
         """Runs work in a thread and waits for it.

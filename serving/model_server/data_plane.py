@@ -66,11 +66,6 @@ class DataPlane:
         self._limits = limits
         self._metrics = metrics
 
-    def check_available(self, spec: Spec) -> None:
-        """Raises ServingError if no such model can answer now."""
-        with self._repository.lease(spec):
-            pass
-
     def signature(self, spec: Spec) -> SignatureDef:
         """Returns a signature.
 

@@ -20,7 +20,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.model_server import service, tensors
-from serving.model_server.admission import Admission
+from serving.model_server.admission import Memory
 from serving.model_server.data_plane import DataPlane, fill_spec, spec_of
 from serving.model_server.errors import Code, ServingError, invalid
 from serving.model_server.metrics import Metrics
@@ -31,30 +31,29 @@ _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Front:
-    """What both services share: bounds, deadlines, errors and counts."""
+    """What both services share: bounds, deadlines, errors and counts. Calls come in the server's threads."""
 
-    def __init__(self, admission: Admission, metrics: Metrics, default_seconds: float) -> None:
+    def __init__(self, memory: Memory, metrics: Metrics) -> None:
         """Keeps the parts.
 
         Args:
-            admission: Bounds.
+            memory: Bound on the bytes of requests.
             metrics: Counts.
-            default_seconds: Deadline of requests that bring none.
         """
-        self._admission = admission
+        self._memory = memory
         self._metrics = metrics
-        self._default_seconds = default_seconds
 
-    async def answer(
+    def answer(
         self, api: str, model: str, work: Callable[[Any], Message], request: Message, context: Any
     ) -> Message:
         """Runs a request and turns errors into a status."""
         started = time.perf_counter()
-        left = context.time_remaining()
-        seconds = self._default_seconds if left is None else min(left, self._default_seconds)
         try:
-            with self._admission.room_for(request.ByteSize()):
-                response = await self._admission.run(seconds, work, request)
+            if not context.is_active() or (context.time_remaining() or 1) <= 0:
+                # Nobody waits any more: the request was too long in the queue.
+                raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded before the request could run")
+            with self._memory.room_for(request.ByteSize()):
+                response = work(request)
         except ServingError as error:
             failure = error
         except Exception as error:
@@ -65,7 +64,7 @@ class Front:
             self._metrics.request_done(model, api, "GRPC", "OK", time.perf_counter() - started)
             return response
         self._metrics.request_done(model, api, "GRPC", failure.code.name, time.perf_counter() - started)
-        await context.abort(_STATUS_CODES[failure.code.value], failure.message)
+        context.abort(_STATUS_CODES[failure.code.value], failure.message)
         raise AssertionError("abort raises")
 
 
@@ -85,15 +84,13 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._as_content = as_content
 
     # The names are those of the protocol.
-    async def Predict(self, request: predict_pb2.PredictRequest, context: Any) -> Message:
+    def Predict(self, request: predict_pb2.PredictRequest, context: Any) -> Message:
         """Runs a signature on tensors."""
-        return await self._front.answer("Predict", request.model_spec.name, self._predict, request, context)
+        return self._front.answer("Predict", request.model_spec.name, self._predict, request, context)
 
     def _predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         _check_spec(request)
         spec = spec_of(request.model_spec)
-        # The model is looked for first: a script that waits for it sends no inputs.
-        self._plane.check_available(spec)
         inputs = {name: tensors.to_numpy(value, name) for name, value in request.inputs.items()}
         answered, outputs = self._plane.predict(spec, inputs, list(request.output_filter))
         response = predict_pb2.PredictResponse()
@@ -102,9 +99,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             tensors.to_proto(value, response.outputs[name], self._as_content)
         return response
 
-    async def Classify(self, request: classification_pb2.ClassificationRequest, context: Any) -> Message:
+    def Classify(self, request: classification_pb2.ClassificationRequest, context: Any) -> Message:
         """Labels and scores for tf.Examples."""
-        return await self._front.answer("Classify", request.model_spec.name, self._classify, request, context)
+        return self._front.answer("Classify", request.model_spec.name, self._classify, request, context)
 
     def _classify(self, request: classification_pb2.ClassificationRequest) -> Message:
         _check_spec(request)
@@ -113,9 +110,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         fill_spec(response.model_spec, answered)
         return response
 
-    async def Regress(self, request: regression_pb2.RegressionRequest, context: Any) -> Message:
+    def Regress(self, request: regression_pb2.RegressionRequest, context: Any) -> Message:
         """A number for each tf.Example."""
-        return await self._front.answer("Regress", request.model_spec.name, self._regress, request, context)
+        return self._front.answer("Regress", request.model_spec.name, self._regress, request, context)
 
     def _regress(self, request: regression_pb2.RegressionRequest) -> Message:
         _check_spec(request)
@@ -124,18 +121,16 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         fill_spec(response.model_spec, answered)
         return response
 
-    async def MultiInference(self, request: inference_pb2.MultiInferenceRequest, context: Any) -> Message:
+    def MultiInference(self, request: inference_pb2.MultiInferenceRequest, context: Any) -> Message:
         """Several signatures on the same tf.Examples."""
         model = request.tasks[0].model_spec.name if request.tasks else ""
-        return await self._front.answer(
-            "MultiInference", model, self._plane.multi_inference, request, context
-        )
+        return self._front.answer("MultiInference", model, self._plane.multi_inference, request, context)
 
-    async def GetModelMetadata(
+    def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: Any
     ) -> Message:
         """The signatures of a model."""
-        return await self._front.answer(
+        return self._front.answer(
             "GetModelMetadata", request.model_spec.name, self._metadata, request, context
         )
 
@@ -159,25 +154,19 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._repository = repository
         self._reload = reload
 
-    async def GetModelStatus(
-        self, request: get_model_status_pb2.GetModelStatusRequest, context: Any
-    ) -> Message:
+    def GetModelStatus(self, request: get_model_status_pb2.GetModelStatusRequest, context: Any) -> Message:
         """States of a model's versions."""
-        return await self._front.answer(
-            "GetModelStatus", request.model_spec.name, self._status, request, context
-        )
+        return self._front.answer("GetModelStatus", request.model_spec.name, self._status, request, context)
 
     def _status(self, request: get_model_status_pb2.GetModelStatusRequest) -> Message:
         _check_spec(request)
         return service.model_status(self._repository, spec_of(request.model_spec))
 
-    async def HandleReloadConfigRequest(
+    def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: Any
     ) -> Message:
         """Takes a configuration in the place of the present one."""
-        return await self._front.answer(
-            "HandleReloadConfigRequest", "", self._reload_config, request, context
-        )
+        return self._front.answer("HandleReloadConfigRequest", "", self._reload_config, request, context)
 
     def _reload_config(self, request: model_management_pb2.ReloadConfigRequest) -> Message:
         if request.config.WhichOneof("config") != "model_config_list":

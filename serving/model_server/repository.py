@@ -6,7 +6,6 @@ version that cannot be loaded changes nothing for those that are served.
 """
 
 import contextlib
-import gc
 import logging
 import threading
 import time
@@ -401,6 +400,7 @@ class Repository:
                 version.number,
                 seconds,
             )
+            memory.keep_out_of_sight()
             # At once, not when slower loads of other models have ended.
             self._release(model, wanted)
         self._on_change()
@@ -439,8 +439,6 @@ class Repository:
         if servable:
             servable.close()
             del servable
-            # A graph is full of reference cycles; without this its memory stays until Python happens to look.
-            gc.collect()
             memory.give_back()
         with self._lock:
             version.state = State.END

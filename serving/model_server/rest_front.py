@@ -12,7 +12,7 @@ from aiohttp import ClientPayloadError, web
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 
 from serving.model_server import json_tensor, service
-from serving.model_server.admission import Admission
+from serving.model_server.admission import Admission, Memory
 from serving.model_server.data_plane import DataPlane
 from serving.model_server.errors import Code, ServingError, invalid
 from serving.model_server.metrics import Metrics
@@ -77,6 +77,7 @@ class RestFront:
     def __init__(
         self,
         admission: Admission,
+        memory: Memory,
         plane: DataPlane,
         repository: Repository,
         metrics: Metrics,
@@ -84,6 +85,7 @@ class RestFront:
     ) -> None:
         """Keeps the parts."""
         self._admission = admission
+        self._memory = memory
         self._plane = plane
         self._repository = repository
         self._metrics = metrics
@@ -147,7 +149,7 @@ class RestFront:
                 raise ServingError(
                     Code.RESOURCE_EXHAUSTED, f"Request body of {size} bytes is larger than {limit}"
                 )
-            with self._admission.room_for(size):
+            with self._memory.room_for(size):
                 body = await _read(request, limit, self._options.seconds)
                 left = self._options.seconds - (time.perf_counter() - started)
                 return await self._admission.run(left, works[method], spec, body)

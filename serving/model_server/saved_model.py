@@ -1,7 +1,10 @@
 """SavedModels in a session, as TensorFlow Serving runs them: TF1 and TF2 alike, no Python objects rebuilt."""
 
+import contextlib
+import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,43 @@ from serving.model_server.servable import LoadOptions
 BATCHING_FILE = "batching_params.pbtxt"
 # Each set of outputs that was ever asked for keeps a prepared call; beyond this many they are prepared anew.
 _MOST_CALLS = 64
+# After this long without a second request at the same time, requests are taken to come one by one.
+_COMPANY_SECONDS = 0.2
 _Call = Callable[..., list[np.ndarray]]
 # Set by the loader of TF2 models, no signature for clients.
 _INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
+
+
+class _Unbatched(Exception):
+    """A batch failed in the graph: its requests are to be tried one by one."""
+
+
+class _Company:
+    """Tells whether requests of a version come alone or together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._last_seen = -math.inf
+
+    @contextlib.contextmanager
+    def join(self) -> Iterator[bool]:
+        """Counts a request while it runs.
+
+        Yields:
+            Whether others run too, or did a moment ago. One that comes alone would only wait for a batch.
+        """
+        with self._lock:
+            self._count += 1
+            now = time.monotonic()
+            if self._count > 1:
+                self._last_seen = now
+            together = now - self._last_seen < _COMPANY_SECONDS
+        try:
+            yield together
+        finally:
+            with self._lock:
+                self._count -= 1
 
 
 class SavedModel:
@@ -42,9 +79,13 @@ class SavedModel:
             intra_op_parallelism_threads=options.intra_op_threads,
         )
         config.gpu_options.allow_growth = True
+        # Idle threads that spin take the time of those that read the next requests.
+        config.experimental.disable_thread_spinning = True
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
         self._calls: dict[tuple[str, tuple[str, ...]], _Call] = {}
+        self._timeout_ms = options.timeout_ms
         self._lock = threading.Lock()
+        self._company = _Company()
         self._batched: dict[str, batching.BatchedSignature] = {}
         try:
             self.signatures = self._load(folder, options)
@@ -66,21 +107,32 @@ class SavedModel:
     ) -> list[np.ndarray]:
         """Runs a signature; see `Servable.run`."""
         values = [inputs[name] for name in sorted(inputs)]
-        batched = self._batched.get(signature)
-        if batched and batched.takes(inputs):
+        with self._company.join() as together:
+            batched = self._batched.get(signature) if together else None
             try:
-                answer = dict(
-                    zip(batched.output_names, self._call_batched(signature, batched)(*values), strict=True)
-                )
-                return [answer[name] for name in outputs]
-            except tf.errors.OpError as error:
-                if error.code in batching.QUEUE_CODES:
-                    raise as_serving_error(error) from error
-                # One request's bad image fails the whole batch: alone, only the guilty one fails.
+                if batched and batched.takes(inputs):
+                    with contextlib.suppress(_Unbatched):
+                        return self._run_batched(signature, batched, values, outputs)
+                return self._call(signature, tuple(outputs))(*values)
+            except (tf.errors.OpError, ValueError, TypeError) as error:
+                raise as_serving_error(error) from error
+
+    def _run_batched(
+        self,
+        signature: str,
+        batched: batching.BatchedSignature,
+        values: list[np.ndarray],
+        outputs: Sequence[str],
+    ) -> list[np.ndarray]:
         try:
-            return self._call(signature, tuple(outputs))(*values)
-        except (tf.errors.OpError, ValueError, TypeError) as error:
-            raise as_serving_error(error) from error
+            answer = self._call_batched(signature, batched)(*values)
+        except tf.errors.OpError as error:
+            if error.code in batching.QUEUE_CODES:
+                raise
+            # One request's bad image fails the whole batch; one by one, only the guilty request fails.
+            raise _Unbatched from error
+        by_name = dict(zip(batched.output_names, answer, strict=True))
+        return [by_name[name] for name in outputs]
 
     def _call_batched(self, signature: str, batched: "batching.BatchedSignature") -> _Call:
         names = [tensor.name for tensor in batched.outputs]
@@ -93,7 +145,10 @@ class SavedModel:
         return self._prepared((signature, outputs), fetches, feeds)
 
     def _prepared(
-        self, key: tuple[str, tuple[str, ...]], fetches: Sequence[str], feeds: Sequence[str]
+        self,
+        key: tuple[str, tuple[str, ...]],
+        fetches: Sequence[str],
+        feeds: Sequence[str],
     ) -> _Call:
         call = self._calls.get(key)
         if call is None:
@@ -111,6 +166,7 @@ class SavedModel:
         # Solution: the form of it that takes names and checks nothing, as Keras uses it; it is also faster.
         # Can go: when make_callable has a way to leave the check out.
         options = config_pb2.CallableOptions(fetch=fetches, feed=feeds)
+        options.run_options.timeout_in_ms = self._timeout_ms
         return self._session._make_callable_from_options(options)
 
     def close(self) -> None:

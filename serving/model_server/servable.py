@@ -57,6 +57,7 @@ class LoadOptions:
         prefer_tflite: Load `model.tflite` where there is one.
         tflite_pools: Pools of TensorFlow Lite interpreters.
         tflite_interpreters: Interpreters in each pool.
+        timeout_ms: Longest run of a graph; it is stopped then, between two operations. 0 for any.
         inter_op_threads: TensorFlow's threads between operations; 0 lets it choose.
         intra_op_threads: TensorFlow's threads inside an operation; 0 lets it choose.
     """
@@ -67,6 +68,7 @@ class LoadOptions:
     prefer_tflite: bool = False
     tflite_pools: int = 1
     tflite_interpreters: int = 1
+    timeout_ms: int = 0
     inter_op_threads: int = 0
     intra_op_threads: int = 0
 

@@ -7,19 +7,19 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
 import tensorflow as tf
 from aiohttp import web
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.model_server import config, servable
-from serving.model_server.admission import Admission
+from serving.model_server.admission import Admission, Memory
 from serving.model_server.data_plane import DataPlane, Limits, OneServable
 from serving.model_server.errors import ServingError, invalid
 from serving.model_server.flags import Flags, unused
@@ -105,9 +105,9 @@ class _Server:
         if batching:
             # A batch forms only of requests that are in TensorFlow at once, each in a thread.
             threads = max(threads, min(2 * batching.max_batch_size, _MOST_THREADS))
-        self._admission = Admission(
-            threads, flags.max_concurrent_requests, _BYTES_IN_FLIGHT * flags.max_request_bytes
-        )
+        self._threads = threads
+        self._admission = Admission(threads, flags.max_concurrent_requests)
+        self._memory = Memory(_BYTES_IN_FLIGHT * flags.max_request_bytes)
 
     def _load(self, name: str, version: int, folder: Path) -> servable.Servable:
         """Loads and warms a version."""
@@ -150,7 +150,7 @@ class _Server:
         await loading
         self._repository.start()
         # Only now: whoever sees the port open may ask for the models.
-        grpc_server = await self._start_grpc()
+        grpc_server = self._start_grpc()
         rest_server = await self._start_rest()
         watcher = asyncio.ensure_future(self._watch_config())
         await stopped
@@ -158,7 +158,7 @@ class _Server:
         watcher.cancel()
         if rest_server:
             await rest_server.cleanup()
-        await grpc_server.stop(_GRACE_SECONDS)
+        await loop.run_in_executor(None, grpc_server.stop(_GRACE_SECONDS).wait)
         self._admission.close()
         self._close_repository()
         return 0
@@ -182,7 +182,7 @@ class _Server:
             # One broken model must not take the others away; it is tried again, and its state tells why.
             _log.error("%s", error.message)
 
-    async def _start_grpc(self) -> grpc.aio.Server:
+    def _start_grpc(self) -> grpc.Server:
         flags = self._flags
         options = {
             # Two servers on one port would each get half of the requests.
@@ -191,10 +191,13 @@ class _Server:
             "grpc.max_send_message_length": -1,
             **_channel_arguments(flags.grpc_channel_arguments),
         }
-        # Far above what is let in, so that the refusal is ours, with its reason; it only stops a flood.
-        most = 4 * flags.max_concurrent_requests
-        server = grpc.aio.server(options=list(options.items()), maximum_concurrent_rpcs=most)
-        front = Front(self._admission, self._metrics, flags.request_timeout_in_ms / 1000)
+        # Threads, not an event loop: measured, each request costs a third less of the processor.
+        server = grpc.server(
+            ThreadPoolExecutor(self._threads, thread_name_prefix="grpc"),
+            options=list(options.items()),
+            maximum_concurrent_rpcs=flags.max_concurrent_requests,
+        )
+        front = Front(self._memory, self._metrics)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionService(front, self._plane, flags.enable_serialization_as_tensor_content), server
         )
@@ -202,7 +205,7 @@ class _Server:
             ModelService(front, self._repository, self._apply), server
         )
         if flags.enable_grpc_healthcheck_service:
-            await _add_health(server)
+            _add_health(server)
         for address in self._grpc_addresses():
             try:
                 if self._credentials:
@@ -211,7 +214,7 @@ class _Server:
                     server.add_insecure_port(address)
             except RuntimeError as error:
                 raise OSError(f"cannot listen on {address}: {error}") from error
-        await server.start()
+        server.start()
         for address in self._grpc_addresses():
             # Scripts wait for these lines.
             _log.info("Running gRPC ModelServer at %s ...", address.replace("unix:", "UNIX socket "))
@@ -234,7 +237,9 @@ class _Server:
             cors=flags.rest_api_enable_cors_support,
             metrics_path=self._metrics_path,
         )
-        front = RestFront(self._admission, self._plane, self._repository, self._metrics, options)
+        front = RestFront(
+            self._admission, self._memory, self._plane, self._repository, self._metrics, options
+        )
         runner = web.ServerRunner(
             web.Server(front.handle, access_log=None, handler_cancellation=True),
             shutdown_timeout=_GRACE_SECONDS,
@@ -291,6 +296,7 @@ def _load_options(flags: Flags, batching: config.BatchingParameters | None) -> s
         prefer_tflite=flags.prefer_tflite_model,
         tflite_pools=flags.num_tflite_pools,
         tflite_interpreters=flags.num_tflite_interpreters_per_pool,
+        timeout_ms=max(flags.request_timeout_in_ms, flags.rest_api_timeout_in_ms),
         inter_op_threads=parallelism or flags.tensorflow_inter_op_parallelism,
         intra_op_threads=parallelism or flags.tensorflow_intra_op_parallelism,
     )
@@ -326,9 +332,9 @@ def _credentials(file: str) -> grpc.ServerCredentials:
     )
 
 
-async def _add_health(server: grpc.aio.Server) -> None:
+def _add_health(server: grpc.Server) -> None:
     servicer = health.HealthServicer()
     # From model_servers/server.cc.
     for name in ("", "ModelService", "PredictionService"):
-        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

@@ -124,7 +124,7 @@ def test_serve_writes_files_that_a_server_takes(served: Served, workspace: Works
     models = config.read_model_config(str(folder / "models.config")).model_config_list.config
     assert [model.base_path for model in models] == [str(workspace.root / "demo" / "models" / "emotion")]
     batching = config.read_batching_parameters(str(folder / "batching.config"))
-    assert (batching.max_execution_batch_size, batching.batch_timeout_micros) == (32, 0)
+    assert (batching.max_execution_batch_size, batching.batch_timeout_micros) == (8, 3000)
     assert batching.num_batch_threads == flags.CPUS
     assert config.read_monitoring(str(folder / "monitoring.config")) == "/monitoring/prometheus/metrics"
 

@@ -1,7 +1,6 @@
 """What strangers, broken files and impatient clients do to a server: clear errors, and it goes on serving."""
 
 import contextlib
-import io
 import socket
 import struct
 import time
@@ -12,8 +11,7 @@ import numpy as np
 import pytest
 import toy_models
 from model_servers import launch, model_server, wait_until
-from PIL import Image
-from serving_requests import failure, model_config, predict_request
+from serving_requests import failure, model_config, png, predict_request
 from tensorflow_serving.apis import classification_pb2
 
 X = np.array([2.0], np.float32)
@@ -33,12 +31,6 @@ def png_that_claims(width: int, height: int) -> bytes:
         + chunk(b"IDAT", zlib.compress(b"\0"))
         + chunk(b"IEND", b"")
     )
-
-
-def small_png() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (5, 4)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def size_request(*images: bytes):
@@ -121,7 +113,7 @@ def test_a_body_without_a_length_is_refused_at_the_limit(busy):
 )
 def test_an_image_that_claims_to_be_huge_is_refused_before_it_is_decoded(busy, size):
     before = busy.memory()
-    code, message = failure(busy.predictions.Predict, size_request(small_png(), png_that_claims(*size)))
+    code, message = failure(busy.predictions.Predict, size_request(png(5, 4), png_that_claims(*size)))
     assert code == "INVALID_ARGUMENT"
     assert message.startswith("image too large: ")
     assert busy.memory() - before < 100_000_000
@@ -143,7 +135,7 @@ def test_such_an_image_is_refused_inside_tf_examples_too(busy):
 
 
 def test_images_of_an_honest_size_are_answered(busy):
-    response = busy.predictions.Predict(size_request(small_png(), small_png()), timeout=20)
+    response = busy.predictions.Predict(size_request(png(5, 4), png(5, 4)), timeout=20)
     assert list(response.outputs["size"].int_val) == [4, 5, 4, 5]
 
 
