@@ -35,8 +35,8 @@ lock: env ## Make the lock again after a change in requirements/tfx-1.16.in
 		--no-emit-index-url --python-version 3.10 --python-platform x86_64-manylinux2014 \
 		--no-header --no-annotate $(ARGS)
 
-protos: ## Make serving/wire_pb2.py again after a change in wire.proto (needs protoc 3.21)
-	protoc --python_out=. serving/wire.proto
+protos: ## Make serving/wire/wire_pb2.py again after a change in wire.proto (needs protoc 3.21)
+	protoc --python_out=. serving/wire/wire.proto
 
 clean: ## Remove what tests, lint and builds left (not .venv, runs or data)
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -14,15 +14,21 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
-    package_data={"pipelines": ["profiles/*.yaml"], "data_validation": ["schemas/*.pbtxt"]},
+    package_data={
+        "pipelines": ["profiles/*.yaml"],
+        "data_validation": ["schemas/*.pbtxt"],
+        "serving": ["compose.yaml", "wire/wire.proto"],
+    },
     # Versions are the lock's business (requirements/); these are the direct needs.
     install_requires=[
         "aiohttp",
         "apache-beam[gcp]",
         "grpcio",
+        "google-crc32c",
         "grpcio-health-checking",
         "matplotlib",
         "mlflow",
+        "numpy",
         "orjson",
         "pillow",
         "pydantic>=2",

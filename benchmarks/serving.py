@@ -3,10 +3,10 @@
     python benchmarks/serving.py VERSION_FOLDER
 
 The server runs in a process of its own, with batching; so do the clients, on the same machine, and they take
-their share of it. Requests are made beforehand and sent without a pause; answers are received and not looked at.
-All cases are measured in turn, in several rounds, so that a slow minute of the machine meets all of them; the
-median round counts. Prints a Markdown table: images a second, their ratio to the direct call at its best batch
-size, and the latency of single requests.
+their share of it. Requests are made beforehand and sent without a pause; answers are received and not looked
+at. All cases are measured in turn, in several rounds, so that a slow minute of the machine meets all of them;
+the median round counts. Prints a Markdown table: images a second, their ratio to the direct call at its best
+batch size, and the latency of single requests.
 """
 
 import argparse
@@ -230,8 +230,8 @@ def _call(case: Case, images: list[bytes], port: int, rest_port: int) -> Callabl
 
 
 def _grpc_request(transport: str, batch: list[bytes]) -> bytes:
-    from serving import wire_pb2
-    from serving.wire_tensors import to_proto
+    from serving.wire import wire_pb2
+    from serving.wire.tensors import to_proto
 
     request = wire_pb2.PredictRequest()
     request.model_spec.name = MODEL

@@ -1,10 +1,10 @@
-"""Whether the model server grows: many versions loaded one after another under load, and its memory meanwhile.
+"""Whether the model server grows: versions loaded one after another under load, and its memory meanwhile.
 
     python benchmarks/soak.py VERSION_FOLDER
 
-Each reload puts the same SavedModel in place as a new version, by a new configuration; clients ask all the time,
-over gRPC and REST. Prints resident memory as it goes, and fails if it grew by more than 5 % after the first 20
-reloads, or if any request failed.
+Each reload puts the same SavedModel in place as a new version, by a new configuration; clients ask all the
+time, over gRPC and REST. Prints resident memory as it goes, and fails if it grew by more than 5 % after the
+first 20 reloads, or if any request failed.
 """
 
 import argparse
@@ -29,7 +29,7 @@ MODEL = "face"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("version", type=Path, help="folder of a SavedModel that takes image_bytes")
-    parser.add_argument("--reloads", type=int, default=200)
+    parser.add_argument("--reloads", type=int, default=200, help=f"more than {WARM_UP}")
     parser.add_argument("--requests", type=int, default=20_000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
@@ -40,11 +40,10 @@ def main() -> None:
         load = Load(arguments.requests, port, rest_port)
         with load:
             memory = _reload(arguments, base, process, port, load)
-        grown = memory[-1] / memory[min(WARM_UP, len(memory) - 1)] - 1
+        grown = memory[-1] / memory[WARM_UP] - 1
     print(f"{arguments.reloads} reloads, {load.done} requests, {len(load.errors)} errors")
-    print(
-        f"memory after {WARM_UP} reloads and at the end: {memory[WARM_UP]:.0f} and {memory[-1]:.0f} MB: {grown:+.1%}"
-    )
+    first, last = memory[WARM_UP], memory[-1]
+    print(f"memory after {WARM_UP} reloads {first:.0f} MB, at the end {last:.0f} MB: {grown:+.1%}")
     for error in load.errors[:5]:
         print(error, file=sys.stderr)
     raise SystemExit(1 if load.errors or grown > ALLOWED_GROWTH else 0)
@@ -61,7 +60,8 @@ def _server(base: Path):
     local_server.write_files(base.parent)
     config = base.parent / "models.config"
     config.write_text(
-        f'model_config_list {{ config {{ name: "{MODEL}" base_path: "{base}" model_platform: "tensorflow" }} }}'
+        f'model_config_list {{ config {{ name: "{MODEL}" base_path: "{base}" '
+        'model_platform: "tensorflow" } }'
     )
     port, rest_port = _free_port(), _free_port()
     options = local_server.ServerOptions(port=port, rest_port=rest_port)
@@ -179,8 +179,8 @@ def _reload(arguments: argparse.Namespace, base: Path, process, port: int, load:
     """Loads version after version; returns the server's megabytes after each."""
     from google.protobuf import text_format
 
-    from serving import wire_pb2
     from serving.client import Client
+    from serving.wire import wire_pb2
 
     memory = []
     with Client(f"127.0.0.1:{port}", timeout=60) as client:
@@ -188,7 +188,8 @@ def _reload(arguments: argparse.Namespace, base: Path, process, port: int, load:
         for number in range(2, arguments.reloads + 2):
             _push(arguments.version, base, number)
             text = (
-                f'model_config_list {{ config {{ name: "{MODEL}" base_path: "{base}" model_platform: "tensorflow" '
+                f'model_config_list {{ config {{ name: "{MODEL}" base_path: "{base}" '
+                f'model_platform: "tensorflow" '
                 f"model_version_policy {{ specific {{ versions: {number} }} }} }} }}"
             )
             client.reload_config(text_format.Parse(text, wire_pb2.ModelServerConfig()))

@@ -13,8 +13,8 @@ from types import TracebackType
 
 import serving
 from components.infra_report import BadModelError
-from serving import wire_pb2
 from serving.client import Client, DeadlineExceeded, ServerError, Unavailable
+from serving.wire import wire_pb2
 
 MODEL, VERSION = "candidate", 1
 LOADS = "loads in the model server"

@@ -30,7 +30,7 @@ from components.warmup_requests import (
 )
 from data_validation.errors import one_line
 from serving.client import Client, Code, ServerError
-from serving.client_calls import DEFAULT_SIGNATURE
+from serving.wire.calls import DEFAULT_SIGNATURE
 
 logger = logging.getLogger("hexaface.infra")
 

@@ -204,7 +204,7 @@ def serve(
     from pipelines import serving_report
     from pipelines.settings import Workspace
     from serving import local_server, rollout
-    from serving.rollout_overview import overview
+    from serving.rollout.overview import overview
 
     place = Workspace.at(workspace)
     site = rollout.Site(serving_report.roots(place))
@@ -230,7 +230,7 @@ def serve(
 def list_models(server: ServerOption = LOCAL_SERVER, workspace: WorkspaceOption = None) -> None:
     """List the pushed versions, with their states if the server answers."""
     from pipelines import serving_report
-    from serving.rollout_overview import overview
+    from serving.rollout.overview import overview
 
     with _rollout_errors():
         found = overview(_site(server, workspace))

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from pipelines.settings import Workspace
 from serving.local_server import ServerOptions
-from serving.rollout_config import Root
-from serving.rollout_overview import ModelInfo, Overview, VersionInfo
+from serving.rollout.model_config import Root
+from serving.rollout.overview import ModelInfo, Overview, VersionInfo
 
 # Tasks whose models take one image, with the client's method.
 _METHODS = {"emotion": "emotion", "gender": "gender", "age": "age", "detection": "detect"}

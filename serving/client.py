@@ -16,8 +16,11 @@ from typing import Literal, TypeVar
 import grpc
 import numpy as np
 
-from serving import client_results, wire_pb2
-from serving.client_calls import (
+from serving import client_results
+from serving.client_results import AgeEstimate, Box, Classification, Detection, Face, Point, Verification
+from serving.model_server.errors import Code
+from serving.wire import wire_pb2
+from serving.wire.calls import (
     Address,
     Deadline,
     PredictCall,
@@ -28,7 +31,7 @@ from serving.client_calls import (
     VersionStatus,
     checked_integer,
 )
-from serving.client_errors import (
+from serving.wire.errors import (
     DeadlineExceeded,
     InvalidArgument,
     NotFound,
@@ -36,11 +39,9 @@ from serving.client_errors import (
     ServerError,
     Unavailable,
 )
-from serving.client_grpc import GrpcTransport
-from serving.client_rest import RestTransport
-from serving.client_results import AgeEstimate, Box, Classification, Detection, Face, Point, Verification
-from serving.model_server.errors import Code
-from serving.wire_tensors import checked_array, object_array
+from serving.wire.grpc_transport import GrpcTransport
+from serving.wire.rest_transport import RestTransport
+from serving.wire.tensors import checked_array, object_array
 
 __all__ = [
     "AgeEstimate",

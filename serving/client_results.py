@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.client_calls import Prediction
-from serving.client_errors import unreadable
+from serving.wire.calls import Prediction
+from serving.wire.errors import unreadable
 
 # The outputs that are asked for, by task.
 DETECTION = ("num_detections", "detection_boxes", "detection_scores", "detection_keypoints")

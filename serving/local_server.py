@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.model_server.flags import CPUS
-from serving.rollout_config import write_atomically
-from serving.rollout_errors import RolloutError
+from serving.rollout.errors import RolloutError
+from serving.rollout.model_config import write_atomically
 
 BATCHING_FILE, MONITORING_FILE = "batching.config", "monitoring.config"
 
 _KEPT = "# Made by `hexaface serve`, which keeps what is changed here; deleted, it is made anew.\n"
 _MONITORING = f'{_KEPT}prometheus_config {{ enable: true path: "/monitoring/prometheus/metrics" }}\n'
-# For CPUs, measured with benchmarks/serving.py: eight images keep the cores as busy as thirty-two, so more are
-# split, and batches of eight are worth a wait of 3 ms. A request that comes alone does not wait (saved_model.py).
-# TensorFlow uses several cores for one batch, so there are fewer batches at a time than cores.
+# For CPUs, measured with benchmarks/serving.py: eight images keep the cores almost as busy as thirty-two, so
+# larger requests are split, and a full batch is worth a wait of 3 ms. A request that comes alone does not
+# wait (model_server/saved_model.py). TensorFlow uses several cores for one batch: fewer batches at a time
+# than cores.
 _BATCHING = f"""{_KEPT}max_batch_size {{ value: 128 }}
 enable_large_batch_splitting {{ value: true }}
 max_execution_batch_size {{ value: 8 }}

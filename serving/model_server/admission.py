@@ -49,8 +49,8 @@ class Memory:
 class Admission:
     """Runs blocking work of the event loop in threads, within bounds.
 
-    Work whose client has gone, or whose deadline has passed, is not begun; what has begun keeps its place until
-    it ends, as TensorFlow cannot be stopped in the middle of an operation.
+    Work whose client has gone, or whose deadline has passed, is not begun; what has begun keeps its place
+    until it ends, as TensorFlow cannot be stopped in the middle of an operation.
     """
 
     def __init__(self, threads: int, max_requests: int) -> None:

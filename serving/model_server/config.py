@@ -16,9 +16,9 @@ from google.protobuf.message import Message
 from tensorflow_serving.config import model_server_config_pb2
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
-from serving import wire_pb2
 from serving.model_server.errors import Code, ServingError, invalid
 from serving.model_server.flags import CPUS
+from serving.wire import wire_pb2
 
 PLATFORM = "tensorflow"
 PROMETHEUS_PATH = "/monitoring/prometheus/metrics"

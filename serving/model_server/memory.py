@@ -8,8 +8,8 @@ import gc
 def keep_out_of_sight() -> None:
     """Takes all that is loaded now out of Python's search for garbage.
 
-    TensorFlow's graphs are a million objects that stay, and a search through them takes a fifth of a second; a
-    request with a large list of numbers starts one.
+    TensorFlow's graphs are a million objects that stay, and a search through them takes a fifth of a second;
+    a request with a large list of numbers starts one.
     """
     gc.freeze()
 
@@ -17,8 +17,8 @@ def keep_out_of_sight() -> None:
 def give_back() -> None:
     """Frees what only reference cycles hold, and returns it to the system.
 
-    Graphs are full of cycles. Without the C library's part a process stays as large as it ever was; where there
-    is no glibc, that part is left out.
+    Graphs are full of cycles. Without the C library's part a process stays as large as it ever was; where
+    there is no glibc, that part is left out.
     """
     gc.unfreeze()
     gc.collect()

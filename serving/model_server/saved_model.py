@@ -127,7 +127,7 @@ class SavedModel:
         try:
             answer = self._call_batched(signature, batched)(*values)
         except tf.errors.OpError as error:
-            if error.code in batching.QUEUE_CODES:
+            if error.error_code in batching.QUEUE_CODES:
                 raise
             # One request's bad image fails the whole batch; one by one, only the guilty request fails.
             raise _Unbatched from error

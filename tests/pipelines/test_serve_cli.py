@@ -125,7 +125,7 @@ def test_serve_writes_files_that_a_server_takes(served: Served, workspace: Works
     assert [model.base_path for model in models] == [str(workspace.root / "demo" / "models" / "emotion")]
     batching = config.read_batching_parameters(str(folder / "batching.config"))
     assert (batching.max_execution_batch_size, batching.batch_timeout_micros) == (8, 3000)
-    assert batching.num_batch_threads == flags.CPUS
+    assert batching.num_batch_threads == max(1, flags.CPUS // 2)
     assert config.read_monitoring(str(folder / "monitoring.config")) == "/monitoring/prometheus/metrics"
 
 
@@ -154,7 +154,7 @@ def test_models_with_a_server(served: Served, workspace: Workspace, hexaface: Ca
 
 
 def _one_image():
-    from serving.wire_tensors import object_array
+    from serving.wire.tensors import object_array
 
     return object_array([b"any"])
 
@@ -202,7 +202,7 @@ def test_what_serve_printed_can_be_pasted(served: Served, workspace: Workspace) 
 def _examples(served: Served, image: Path) -> list[str]:
     from pipelines.serving_report import addresses
     from serving.local_server import ServerOptions
-    from serving.rollout_overview import ModelInfo
+    from serving.rollout.overview import ModelInfo
 
     model = ModelInfo("emotion", "sample", image, (), ())
     options = ServerOptions(port=served.port, rest_port=served.rest_port)

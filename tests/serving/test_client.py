@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from fake_model_server import VERSION, Fake, status_answer
 
-from serving import wire_pb2
 from serving.client import (
     AgeEstimate,
     Classification,
@@ -34,7 +33,8 @@ from serving.client import (
     Verification,
     VersionStatus,
 )
-from serving.client_errors import server_error
+from serving.wire import wire_pb2
+from serving.wire.errors import server_error
 
 ROOT = Path(__file__).parents[2]
 IMAGES = [b"\xff\xd8", b"\x89PNG\0", b"x"]

@@ -10,7 +10,6 @@ import task_models
 from google.protobuf import text_format
 from model_servers import Server, model_server, wait_until
 
-from serving import wire_pb2
 from serving.client import (
     AgeEstimate,
     Classification,
@@ -22,6 +21,7 @@ from serving.client import (
     TensorSpec,
     Verification,
 )
+from serving.wire import wire_pb2
 
 IMAGES = [b"\xff\xd8", b"\x89PNG\0", b"x"]
 

@@ -21,13 +21,14 @@ from hypothesis import strategies as st
 from model_servers import PROJECT, free_port, model_server
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving import local_server, rollout, rollout_config
+from serving import local_server, rollout
 from serving.client import Client, InvalidArgument, NotFound
 from serving.model_server import config as server_config
 from serving.rollout import CANARY, STABLE, RolloutError, RolloutFailed, Root, Site
-from serving.rollout_config import ConfigFile, entry_of, pushed_models
-from serving.rollout_overview import overview
-from serving.rollout_records import RECORDS_FILE, RecordError, difference, read_records
+from serving.rollout import model_config as rollout_config
+from serving.rollout.model_config import ConfigFile, entry_of, pushed_models
+from serving.rollout.overview import overview
+from serving.rollout.records import RECORDS_FILE, RecordError, difference, read_records
 
 # ---- on disk
 
@@ -248,7 +249,7 @@ def test_overview_without_a_server(roots) -> None:
 
 def test_rollout_imports_no_tensorflow() -> None:
     code = (
-        "import sys, serving.rollout, serving.rollout_overview, serving.local_server\n"
+        "import sys, serving.rollout, serving.rollout.overview, serving.local_server\n"
         "print({name.split('.')[0] for name in sys.modules} & {'tensorflow', 'tfx', 'apache_beam'})"
     )
     run = subprocess.run(

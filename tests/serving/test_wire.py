@@ -1,4 +1,4 @@
-"""The messages of serving/wire.proto are TensorFlow Serving's own, byte for byte."""
+"""The messages of serving/wire/wire.proto are TensorFlow Serving's own, byte for byte."""
 
 import shutil
 import subprocess
@@ -24,8 +24,8 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
 )
 
-from serving import wire_pb2
-from serving.wire_tensors import MAX_TENSOR_BYTES, from_proto, object_array, to_proto, type_name
+from serving.wire import wire_pb2
+from serving.wire.tensors import MAX_TENSOR_BYTES, from_proto, object_array, to_proto, type_name
 
 ROOT = Path(__file__).parents[2]
 POOL = predict_pb2.DESCRIPTOR.pool
@@ -219,9 +219,9 @@ def test_generated_file_is_of_this_proto(tmp_path: Path) -> None:
     version = subprocess.run([protoc, "--version"], capture_output=True, text=True, check=True).stdout
     if not version.startswith("libprotoc 3.21"):
         pytest.skip(f"{version.strip()} writes other files than 3.21, with which wire_pb2.py was made")
-    subprocess.run([protoc, f"--python_out={tmp_path}", "serving/wire.proto"], cwd=ROOT, check=True)
-    made = (tmp_path / "serving" / "wire_pb2.py").read_text()
-    assert made == (ROOT / "serving" / "wire_pb2.py").read_text(), "run `make protos`"
+    subprocess.run([protoc, f"--python_out={tmp_path}", "serving/wire/wire.proto"], cwd=ROOT, check=True)
+    made = (tmp_path / "serving" / "wire" / "wire_pb2.py").read_text()
+    assert made == (ROOT / "serving" / "wire" / "wire_pb2.py").read_text(), "run `make protos`"
 
 
 # ---- tensors

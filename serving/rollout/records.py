@@ -14,9 +14,9 @@ import google_crc32c
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from serving import wire_pb2
 from serving.client import Client
-from serving.wire_tensors import from_proto
+from serving.wire import wire_pb2
+from serving.wire.tensors import from_proto
 
 RECORDS_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 # TensorFlow Serving's own bound, and the largest request that the embedded server takes.

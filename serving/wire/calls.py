@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-from serving import wire_pb2
-from serving.client_errors import server_error
 from serving.model_server.errors import Code
-from serving.wire_tensors import type_name
+from serving.wire import wire_pb2
+from serving.wire.errors import server_error
+from serving.wire.tensors import type_name
 
 DEFAULT_SIGNATURE = "serving_default"
 

@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from serving import wire_pb2
 from serving.client import Client, DeadlineExceeded, NotFound, ServerError, Unavailable, VersionStatus
 from serving.model_server.errors import Code
-from serving.rollout_config import (
+from serving.rollout.errors import RolloutError, RolloutFailed, hint
+from serving.rollout.model_config import (
     ConfigFile,
     Model,
     Root,
@@ -34,8 +34,8 @@ from serving.rollout_config import (
     selected,
     set_versions,
 )
-from serving.rollout_errors import RolloutError, RolloutFailed, hint
-from serving.rollout_records import RecordError, has_records, replay
+from serving.rollout.records import RecordError, has_records, replay
+from serving.wire import wire_pb2
 
 __all__ = [
     "CANARY",

@@ -6,8 +6,9 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from serving import wire_pb2
-from serving.client_calls import (
+from serving.model_server.errors import Code
+from serving.wire import wire_pb2
+from serving.wire.calls import (
     DEFAULT_SIGNATURE,
     Address,
     Deadline,
@@ -18,9 +19,8 @@ from serving.client_calls import (
     signatures,
     statuses,
 )
-from serving.client_errors import server_error, unreadable
-from serving.model_server.errors import Code
-from serving.wire_tensors import from_proto, to_proto
+from serving.wire.errors import server_error, unreadable
+from serving.wire.tensors import from_proto, to_proto
 
 _SIGNATURES = "tensorflow.serving.SignatureDefMap"
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from serving import wire_pb2
 from serving.client import Client
-from serving.rollout_errors import RolloutError, hint
+from serving.rollout.errors import RolloutError, hint
+from serving.wire import wire_pb2
 
 CONFIG_FILE = "models.config"
 _LOCK_FILE = ".models.config.lock"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from serving import wire_pb2
 from serving.client import Client, NotFound, ServerError, VersionStatus
-from serving.rollout_config import ConfigFile, Model, Site, connect, entry_of, pushed_models, selected
-from serving.rollout_records import has_records
+from serving.rollout.model_config import ConfigFile, Model, Site, connect, entry_of, pushed_models, selected
+from serving.rollout.records import has_records
+from serving.wire import wire_pb2
 
 _ASK_SECONDS = 3.0
 # Versions are seconds since 1970; smaller numbers (1, 2) were given by hand.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from serving.client_calls import TensorSpec
-from serving.wire_tensors import object_array
+from serving.wire.calls import TensorSpec
+from serving.wire.tensors import object_array
 
 
 def predict_body(inputs: Mapping[str, np.ndarray], signature: str) -> bytes:

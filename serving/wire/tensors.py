@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving import wire_pb2
+from serving.wire import wire_pb2
 
 # A tensor of 100 bytes may claim a shape of terabytes, since a typed field repeats its last value.
 MAX_TENSOR_BYTES = 1 << 28

@@ -10,8 +10,9 @@ from google.protobuf import json_format
 from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as HTTPTimeout
 
-from serving import wire_pb2
-from serving.client_calls import (
+from serving.model_server.errors import Code
+from serving.wire import wire_pb2
+from serving.wire.calls import (
     DEFAULT_SIGNATURE,
     Address,
     Deadline,
@@ -22,9 +23,8 @@ from serving.client_calls import (
     signatures,
     statuses,
 )
-from serving.client_errors import ServerError, server_error, unreadable
-from serving.client_json import named_outputs, parse, predict_body
-from serving.model_server.errors import Code
+from serving.wire.errors import ServerError, server_error, unreadable
+from serving.wire.json_text import named_outputs, parse, predict_body
 
 _CODES = {
     400: Code.INVALID_ARGUMENT,
