@@ -179,6 +179,8 @@ class CandidateServer:
                     f"the model server does not listen after {_START_SECONDS:g} s: {self.log_tail()}"
                 )
             time.sleep(_POLL_SECONDS)
+        if self._process.poll() is not None:
+            raise RuntimeError(f"another process took the model server's port: {self.log_tail()}")
 
 
 def _free_ports() -> tuple[int, int]:

@@ -13,7 +13,10 @@ _Answer = TypeVar("_Answer")
 
 
 class Memory:
-    """A bound on the bytes of all requests that are being read, wait or run; both transports share it."""
+    """A bound on the bytes that requests of both transports hold until they are answered.
+
+    What gRPC has received but not yet given to a thread is not counted; their number is bounded.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         """Sets the bound."""
@@ -22,28 +25,33 @@ class Memory:
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def room_for(self, size: int) -> Iterator[None]:
-        """Reserves memory for a request while it is read and answered.
+    def room(self) -> Iterator[Callable[[int], None]]:
+        """Holds memory for a request while it is read and answered.
 
-        Args:
-            size: Its bytes.
-
-        Raises:
-            ServingError: RESOURCE_EXHAUSTED, there is no room now.
+        Yields:
+            A function that takes some bytes more; it raises ServingError with RESOURCE_EXHAUSTED if others
+            hold so much that there is no room now.
         """
-        with self._lock:
-            # One is always let in, so that the bound on all never refuses what the bound on one allows.
-            if self._bytes and self._bytes + size > self._max_bytes:
-                raise ServingError(
-                    Code.RESOURCE_EXHAUSTED,
-                    f"Requests in flight hold {self._bytes} of {self._max_bytes} bytes: no room for {size}",
-                )
-            self._bytes += size
+        held = 0
+
+        def grow(size: int) -> None:
+            nonlocal held
+            with self._lock:
+                # A request that has no others beside it is let in, whatever its own bound is.
+                if self._bytes > held and self._bytes + size > self._max_bytes:
+                    raise ServingError(
+                        Code.RESOURCE_EXHAUSTED,
+                        f"Requests in flight hold {self._bytes} of {self._max_bytes} bytes: "
+                        f"no room for {size}",
+                    )
+                self._bytes += size
+                held += size
+
         try:
-            yield
+            yield grow
         finally:
             with self._lock:
-                self._bytes -= size
+                self._bytes -= held
 
 
 class Admission:

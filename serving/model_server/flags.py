@@ -239,7 +239,8 @@ class Flags:
         default=256, metadata=_int32("Requests under way at once; further ones are refused.", 1, own=True)
     )
     request_timeout_in_ms: int = field(
-        default=60_000, metadata=_int32("Deadline of gRPC requests that come without one.", 1, own=True)
+        default=60_000,
+        metadata=_int32("Longest run of a graph; the REST timeout if that is longer.", 1, own=True),
     )
     # The binary listens on all addresses and has no flag for it.
     host: str = field(default="0.0.0.0", metadata=_string("Address to listen on.", own=True))

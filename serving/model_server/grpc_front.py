@@ -49,10 +49,12 @@ class Front:
         """Runs a request and turns errors into a status."""
         started = time.perf_counter()
         try:
-            if not context.is_active() or (context.time_remaining() or 1) <= 0:
+            left = context.time_remaining()
+            if not context.is_active() or (left is not None and left <= 0):
                 # Nobody waits any more: the request was too long in the queue.
                 raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded before the request could run")
-            with self._memory.room_for(request.ByteSize()):
+            with self._memory.room() as grow:
+                grow(request.ByteSize())
                 response = work(request)
         except ServingError as error:
             failure = error
@@ -71,17 +73,19 @@ class Front:
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """tensorflow.serving.PredictionService."""
 
-    def __init__(self, front: Front, plane: DataPlane, as_content: bool) -> None:
+    def __init__(self, front: Front, plane: DataPlane, as_content: bool, max_bytes: int) -> None:
         """Keeps the parts.
 
         Args:
             front: Bounds and errors.
             plane: Answers.
             as_content: Send tensors as raw content, not as typed fields.
+            max_bytes: Largest tensor of a request.
         """
         self._front = front
         self._plane = plane
         self._as_content = as_content
+        self._max_bytes = max_bytes
 
     # The names are those of the protocol.
     def Predict(self, request: predict_pb2.PredictRequest, context: Any) -> Message:
@@ -91,7 +95,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def _predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         _check_spec(request)
         spec = spec_of(request.model_spec)
-        inputs = {name: tensors.to_numpy(value, name) for name, value in request.inputs.items()}
+        inputs = {
+            name: tensors.to_numpy(value, name, self._max_bytes) for name, value in request.inputs.items()
+        }
         answered, outputs = self._plane.predict(spec, inputs, list(request.output_filter))
         response = predict_pb2.PredictResponse()
         fill_spec(response.model_spec, answered)

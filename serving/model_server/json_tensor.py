@@ -155,6 +155,9 @@ _REASONS = {
 _BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 
 
+_LOOKED_AT = 100_000
+
+
 def _explained(error: json.JSONDecodeError) -> ServingError:
     """Says in the contract's words what the standard library's parser stumbled over."""
     text, position = error.doc, error.pos
@@ -171,12 +174,14 @@ def _explained(error: json.JSONDecodeError) -> ServingError:
 def _broken_list(text: str, position: int) -> str:
     if position and text[position - 1].isdigit() and text[position : position + 1] in (".", "e", "E"):
         return "Miss fraction part in number." if text[position] == "." else "Miss exponent in number."
+    # Of a document of many megabytes only its end is looked at: the message is not worth more time.
     opened = []
-    for token in _BRACKETS.findall(text, 0, position):
+    for match in _BRACKETS.finditer(text, max(0, position - _LOOKED_AT), position):
+        token = match[0]
         if token in "[{":
             opened.append(token)
         elif token in "]}":
-            opened.pop()
+            opened = opened[:-1]
     if opened and opened[-1] == "{":
         return "Missing a comma or '}' after an object member."
     return "Missing a comma or ']' after an array element."

@@ -123,7 +123,6 @@ class Repository:
         self,
         load: Callable[[str, int, Path], Servable],
         options: Options,
-        on_change: Callable[[], None] | None = None,
     ) -> None:
         """Makes an empty repository.
 
@@ -131,11 +130,9 @@ class Repository:
             load: Loads and warms a version, given the model's name, the version and its folder; raises
                 ServingError.
             options: How models are kept.
-            on_change: Called after a version became available or ended.
         """
         self._load = load
         self._options = options
-        self._on_change = on_change or (lambda: None)
         self._models: dict[str, _Model] = {}
         # Guards all of the above; held for moments only.
         self._lock = threading.Lock()
@@ -403,7 +400,6 @@ class Repository:
             memory.keep_out_of_sight()
             # At once, not when slower loads of other models have ended.
             self._release(model, wanted)
-        self._on_change()
 
     def _failed(self, name: str, version: _Version, error: ServingError) -> None:
         left = self._options.max_load_retries + 1 - version.tries
@@ -443,7 +439,6 @@ class Repository:
         with self._lock:
             version.state = State.END
         _log.info("Done unloading version %d in %s", version.number, version.folder.parent)
-        self._on_change()
 
     def close(self) -> None:
         """Lets everything go; waits for requests in flight."""

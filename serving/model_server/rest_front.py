@@ -5,6 +5,7 @@ import logging
 import re
 import time
 import urllib.parse
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -142,15 +143,11 @@ class RestFront:
         started = time.perf_counter()
         status = Code.OK
         try:
-            limit = self._options.max_bytes
-            # A body that does not tell its size may have any up to the limit.
-            size = limit if request.content_length is None else request.content_length
-            if size > limit:
-                raise ServingError(
-                    Code.RESOURCE_EXHAUSTED, f"Request body of {size} bytes is larger than {limit}"
-                )
-            with self._memory.room_for(size):
-                body = await _read(request, limit, self._options.seconds)
+            size = request.content_length or 0
+            if size > self._options.max_bytes:
+                raise _too_large(self._options.max_bytes, f" of {size} bytes")
+            with self._memory.room() as grow:
+                body = await _read(request, self._options, grow)
                 left = self._options.seconds - (time.perf_counter() - started)
                 return await self._admission.run(left, works[method], spec, body)
         except ServingError as error:
@@ -201,18 +198,46 @@ def _spec(match: re.Match[str]) -> Spec:
     return Spec(urllib.parse.unquote(match["name"]), version, urllib.parse.unquote(match["label"] or ""))
 
 
-async def _read(request: web.BaseRequest, limit: int, seconds: float) -> bytes:
-    """Reads a body, and no more than the limit."""
+def _too_large(limit: int, size: str = "") -> ServingError:
+    return ServingError(Code.RESOURCE_EXHAUSTED, f"Request body{size} is larger than {limit}")
+
+
+async def _read(request: web.BaseRequest, options: RestOptions, grow: Callable[[int], None]) -> bytes:
+    """Reads a body, and unpacks it, to no more than the limit; memory is asked for as it arrives."""
+    unpack = _unpacker(request.headers.get("Content-Encoding", ""))
     body = bytearray()
 
     async def read() -> None:
         async for chunk in request.content.iter_any():
-            body.extend(chunk)
-            if len(body) > limit:
-                raise ServingError(Code.RESOURCE_EXHAUSTED, f"Request body is larger than {limit} bytes")
+            while chunk:
+                # One byte more than allowed tells that there is more.
+                piece, chunk = unpack(chunk, options.max_bytes + 1 - len(body))
+                grow(len(piece))
+                body.extend(piece)
+                if len(body) > options.max_bytes:
+                    raise _too_large(options.max_bytes)
 
     try:
-        await asyncio.wait_for(read(), seconds)
+        await asyncio.wait_for(read(), options.seconds)
     except asyncio.TimeoutError as error:
-        raise ServingError(Code.DEADLINE_EXCEEDED, f"The body did not arrive within {seconds:g} s") from error
+        raise ServingError(
+            Code.DEADLINE_EXCEEDED, f"The body did not arrive within {options.seconds:g} s"
+        ) from error
+    except zlib.error as error:
+        raise invalid(f"Content-Encoding: the body cannot be unpacked: {error}") from error
     return bytes(body)
+
+
+def _unpacker(encoding: str) -> Callable[[bytes, int], tuple[bytes, bytes]]:
+    """Returns a function that unpacks bytes up to a number: what came out, and what is still packed."""
+    if encoding.lower() in ("", "identity"):
+        return lambda chunk, _: (chunk, b"")
+    if encoding.lower() not in ("gzip", "deflate"):
+        raise invalid(f"Content-Encoding: expected gzip, deflate or none, found {encoding[:40]}")
+    # 32: the header tells which of the two it is.
+    unpacker = zlib.decompressobj(32 + zlib.MAX_WBITS)
+
+    def unpack(chunk: bytes, most: int) -> tuple[bytes, bytes]:
+        return unpacker.decompress(chunk, most), unpacker.unconsumed_tail
+
+    return unpack

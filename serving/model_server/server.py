@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -52,7 +53,8 @@ def serve(flags: Flags) -> int:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s", force=True
     )
     tf.get_logger().setLevel(logging.ERROR)
-    logging.getLogger("aiohttp").setLevel(logging.ERROR)
+    # A stranger's garbage is answered, and is no fault of ours to be told with a traceback.
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
     if unused(flags):
         _log.info("Flags without effect in this server: %s", ", ".join(unused(flags)))
     try:
@@ -75,9 +77,9 @@ class _Server:
             ServingError: A file cannot be used.
         """
         self._flags = flags
-        self._config_text = b""
+        self._taken: ModelServerConfig | None = None
+        self._health: health.HealthServicer | None = None
         if flags.model_config_file:
-            self._config_text = Path(flags.model_config_file).read_bytes()
             self._config = config.read_model_config(flags.model_config_file)
         elif flags.model_base_path:
             self._config = config.single_model(flags.model_name, flags.model_base_path)
@@ -156,9 +158,12 @@ class _Server:
         await stopped
         _log.info("Stopping: requests in flight have %g s", _GRACE_SECONDS)
         watcher.cancel()
+        if self._health:
+            self._health.enter_graceful_shutdown()
+        grpc_stopped = grpc_server.stop(_GRACE_SECONDS)
         if rest_server:
             await rest_server.cleanup()
-        await loop.run_in_executor(None, grpc_server.stop(_GRACE_SECONDS).wait)
+        await loop.run_in_executor(None, grpc_stopped.wait)
         self._admission.close()
         self._close_repository()
         return 0
@@ -181,6 +186,8 @@ class _Server:
             config.check_model_config(self._config)
             # One broken model must not take the others away; it is tried again, and its state tells why.
             _log.error("%s", error.message)
+        else:
+            self._taken = self._config
 
     def _start_grpc(self) -> grpc.Server:
         flags = self._flags
@@ -199,13 +206,19 @@ class _Server:
         )
         front = Front(self._memory, self._metrics)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(front, self._plane, flags.enable_serialization_as_tensor_content), server
+            PredictionService(
+                front,
+                self._plane,
+                as_content=flags.enable_serialization_as_tensor_content,
+                max_bytes=flags.max_request_bytes,
+            ),
+            server,
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelService(front, self._repository, self._apply), server
         )
         if flags.enable_grpc_healthcheck_service:
-            _add_health(server)
+            self._health = _add_health(server)
         for address in self._grpc_addresses():
             try:
                 if self._credentials:
@@ -241,7 +254,7 @@ class _Server:
             self._admission, self._memory, self._plane, self._repository, self._metrics, options
         )
         runner = web.ServerRunner(
-            web.Server(front.handle, access_log=None, handler_cancellation=True),
+            web.Server(front.handle, access_log=None, handler_cancellation=True, auto_decompress=False),
             shutdown_timeout=_GRACE_SECONDS,
         )
         await runner.setup()
@@ -255,17 +268,23 @@ class _Server:
         if not self._flags.model_config_file or seconds <= 0:
             return
         loop = asyncio.get_running_loop()
+        said = ""
         while True:
             await asyncio.sleep(seconds)
             try:
-                text = await loop.run_in_executor(None, Path(self._flags.model_config_file).read_bytes)
-                if text == self._config_text:
-                    continue
-                self._config_text = text
-                new = config.read_model_config(self._flags.model_config_file)
-                await loop.run_in_executor(None, self._apply, new)
-            except (ServingError, OSError) as error:
-                _log.error("Failed to read or apply %s: %s", self._flags.model_config_file, error)
+                new = await loop.run_in_executor(
+                    None, config.read_model_config, self._flags.model_config_file
+                )
+                # What could not be applied is tried again: a label's version may have come.
+                if new != self._taken:
+                    await loop.run_in_executor(None, self._apply, new)
+                    self._taken = new
+                said = ""
+            except Exception as error:
+                # The file must be looked at again, whatever was wrong this time.
+                if str(error) != said:
+                    said = str(error)
+                    _log.error("Failed to read or apply %s: %s", self._flags.model_config_file, error)
 
 
 def _check_together(flags: Flags) -> None:
@@ -319,7 +338,10 @@ def _channel_arguments(text: str) -> dict[str, int | str]:
     arguments: dict[str, int | str] = {}
     for part in filter(None, text.split(",")):
         key, _, value = part.partition("=")
-        arguments[key] = int(value) if value.lstrip("-").isdecimal() else value
+        whole = re.fullmatch(r"-?\d+", value)
+        if whole and not -(2**31) <= int(value) < 2**31:
+            raise invalid(f"--grpc_channel_arguments: {key} must be a 32-bit number; was {value}")
+        arguments[key] = int(value) if whole else value
     return arguments
 
 
@@ -332,9 +354,10 @@ def _credentials(file: str) -> grpc.ServerCredentials:
     )
 
 
-def _add_health(server: grpc.Server) -> None:
+def _add_health(server: grpc.Server) -> health.HealthServicer:
     servicer = health.HealthServicer()
     # From model_servers/server.cc.
     for name in ("", "ModelService", "PredictionService"):
         servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    return servicer

@@ -9,8 +9,8 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 from serving.model_server.errors import Code, ServingError, invalid
 
-# A request may say that its one value fills any shape; this bounds what that can cost.
-MAX_ELEMENTS = 2**28
+# A request may say that its one value fills any shape: unpacked, it must not be larger than a request may be.
+MAX_BYTES = 64 * 2**20
 _FIELDS = {
     types_pb2.DT_FLOAT: "float_val",
     types_pb2.DT_DOUBLE: "double_val",
@@ -26,12 +26,13 @@ _FIELDS = {
 }
 
 
-def to_numpy(proto: TensorProto, alias: str) -> np.ndarray:
+def to_numpy(proto: TensorProto, alias: str, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """Reads a tensor of a request.
 
     Args:
         proto: The tensor, as typed values or as content.
         alias: The input's name, for messages.
+        max_bytes: Largest array.
 
     Returns:
         An array; strings are object arrays of bytes.
@@ -45,14 +46,22 @@ def to_numpy(proto: TensorProto, alias: str) -> np.ndarray:
     elements = 1
     for size in shape:
         elements *= size
-    if elements > MAX_ELEMENTS:
-        raise invalid(f"tensor {alias}: {elements} elements are more than {MAX_ELEMENTS}")
+    if elements * _item_size(proto.dtype) > max_bytes:
+        raise invalid(f"tensor {alias}: {elements} elements are more than fit into {max_bytes} bytes")
     if proto.dtype == types_pb2.DT_STRING:
         return _strings(proto, shape, elements, alias)
     try:
         return tf.make_ndarray(proto)
     except (TypeError, ValueError, IndexError) as error:
         raise invalid(f"tensor {alias}: {error}") from error
+
+
+def _item_size(dtype: int) -> int:
+    """Bytes of an element; strings are counted as the references that an array of them holds."""
+    try:
+        return tf.as_dtype(dtype).size or 8
+    except TypeError:
+        return 8
 
 
 def _strings(proto: TensorProto, shape: list[int], elements: int, alias: str) -> np.ndarray:

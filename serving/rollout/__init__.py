@@ -278,6 +278,8 @@ class _Change:
     def move_stable(self, target: int, keep: bool) -> None:
         """Moves `stable` by way of `canary`."""
         kept = {self.stable()} & self.available if keep else set()
+        if self.labels.get(CANARY, target) != target:
+            self._say(f"{self.model.name}: {CANARY} moves from {self.labels[CANARY]} to {target} for this")
         self._load(target)
         self._tell(self._held(target), {**self._held_labels(), CANARY: target})
         self._say(f"{self.model.name} {target}: loaded, labelled {CANARY}")

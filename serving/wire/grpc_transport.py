@@ -26,7 +26,7 @@ _SIGNATURES = "tensorflow.serving.SignatureDefMap"
 
 
 class GrpcTransport:
-    """A channel to one server; see `client_calls.Transport`."""
+    """A channel to one server; see `calls.Transport`."""
 
     def __init__(self, target: str, max_bytes: int, credentials: grpc.ChannelCredentials | None) -> None:
         """Opens the channel; it connects at the first call.

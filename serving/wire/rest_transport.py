@@ -49,7 +49,7 @@ _MAX_ERROR = 1024
 
 
 class RestTransport:
-    """A pool of connections to one server; see `client_calls.Transport`."""
+    """A pool of connections to one server; see `calls.Transport`."""
 
     def __init__(self, url: str, max_bytes: int) -> None:
         """Makes the pool; it connects at the first call.

@@ -1,8 +1,11 @@
 """What strangers, broken files and impatient clients do to a server: clear errors, and it goes on serving."""
 
 import contextlib
+import gzip
+import io
 import socket
 import struct
+import threading
 import time
 import zlib
 
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 import toy_models
 from model_servers import launch, model_server, wait_until
+from PIL import Image
 from serving_requests import failure, model_config, png, predict_request
 from tensorflow_serving.apis import classification_pb2
 
@@ -31,6 +35,14 @@ def png_that_claims(width: int, height: int) -> bytes:
         + chunk(b"IDAT", zlib.compress(b"\0"))
         + chunk(b"IEND", b"")
     )
+
+
+def png_that_pillow_refuses(width: int, height: int) -> bytes:
+    """One whose comment unpacks to more than Pillow reads; TensorFlow passes it over."""
+    body = png_that_claims(width, height)
+    comment = b"zTXt" + b"Comment\0\0" + zlib.compress(b" " * 2**21)
+    chunk = struct.pack(">I", len(comment) - 4) + comment + struct.pack(">I", zlib.crc32(comment))
+    return body[:33] + chunk + body[33:]
 
 
 def size_request(*images: bytes):
@@ -134,6 +146,29 @@ def test_such_an_image_is_refused_inside_tf_examples_too(busy):
     assert (code, message.startswith("image too large: ")) == ("INVALID_ARGUMENT", True)
 
 
+def test_an_image_that_only_tensorflow_reads_is_refused_too(busy):
+    code, message = failure(busy.predictions.Predict, size_request(png_that_pillow_refuses(20_000, 20_000)))
+    assert (code, "20000 x 20000 pixels" in message) == ("INVALID_ARGUMENT", True)
+    jpeg = b"\xff\xd8\xff\xc0\x00\x0b\x08" + struct.pack(">HH", 60_000, 50_000) + b"\x01\x01\x11\x00"
+    code, message = failure(busy.predictions.Predict, size_request(jpeg))
+    assert (code, "50000 x 60000 pixels" in message) == ("INVALID_ARGUMENT", True)
+
+
+def test_words_that_begin_as_images_do_are_words(busy):
+    words = np.array([b"BMW", b"RIFFraff", b"GIF8", b"\xff\xd8\xff", b"\x89PNG"], object)
+    request = predict_request("adder", {"word": words}, signature="look_up")
+    response = busy.predictions.Predict(request, timeout=20)
+    assert list(response.outputs["echo_bytes"].string_val) == list(words)
+
+
+def test_all_pictures_of_an_animation_count(busy):
+    buffer = io.BytesIO()
+    pictures = [Image.new("P", (4000, 4000), number) for number in range(4)]
+    pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:])
+    code, message = failure(busy.predictions.Predict, size_request(buffer.getvalue()))
+    assert (code, "4000 x 4000 pixels in 4 pictures" in message) == ("INVALID_ARGUMENT", True)
+
+
 def test_images_of_an_honest_size_are_answered(busy):
     response = busy.predictions.Predict(size_request(png(5, 4), png(5, 4)), timeout=20)
     assert list(response.outputs["size"].int_val) == [4, 5, 4, 5]
@@ -169,6 +204,48 @@ def test_more_requests_than_there_is_room_for_are_refused(busy):
     assert codes.count(grpc.StatusCode.OK) == 4
     assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 8
     assert serves(busy)
+
+
+def test_bodies_may_be_packed(busy):
+    body = b'{"instances": [2.0]}'
+    for encoding, packed in (("gzip", gzip.compress(body)), ("deflate", zlib.compress(body))):
+        headers = {"Content-Encoding": encoding}
+        assert busy.rest("/v1/models/half:predict", packed, headers=headers)[0] == 200
+    code, text = busy.rest("/v1/models/half:predict", b"xx", headers={"Content-Encoding": "gzip"})
+    assert (code, "cannot be unpacked" in text) == (400, True)
+    code, text = busy.rest("/v1/models/half:predict", b"xx", headers={"Content-Encoding": "br"})
+    assert (code, "found br" in text) == (400, True)
+
+
+def test_a_packed_body_is_bounded_by_what_it_unpacks_to(busy):
+    before = busy.memory()
+    bomb = gzip.compress(b" " * 500_000_000, 1)
+    code, text = busy.rest("/v1/models/half:predict", bomb, headers={"Content-Encoding": "gzip"})
+    assert (code, "larger than 67108864" in text) == (429, True)
+    assert busy.memory() - before < 200_000_000
+    assert serves(busy)
+
+
+def test_clients_that_only_promise_a_body_take_no_room_from_others(busy):
+    head = b"POST /v1/models/half:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 67108864\r\n\r\n{"
+    with contextlib.ExitStack() as stack:
+        for _ in range(12):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", busy.rest_port)))
+            connection.sendall(head)
+        assert busy.rest("/v1/models/half:predict", {"instances": [2.0]})[0] == 200
+        assert serves(busy)
+
+
+def test_a_large_broken_document_does_not_hold_up_others(busy):
+    body = b'{"instances":[' + b"[]," * 5_000_000 + b"x"
+    done = threading.Thread(target=busy.rest, args=("/v1/models/half:predict", body))
+    done.start()
+    slowest = 0.0
+    while done.is_alive():
+        started = time.monotonic()
+        assert busy.rest("/v1/models/half")[0] == 200
+        slowest = max(slowest, time.monotonic() - started)
+    assert slowest < 2.5
 
 
 def test_a_rest_request_that_takes_too_long_is_ended(busy):
@@ -214,6 +291,10 @@ def test_a_shape_that_promises_more_than_it_holds(busy):
         tensor.tensor_shape.dim.add().size = size
     code, message = failure(busy.predictions.Predict, request)
     assert (code, "elements are more than" in message) == ("INVALID_ARGUMENT", True)
+    del tensor.tensor_shape.dim[1:]
+    tensor.tensor_shape.dim[0].size = 2**25
+    code, message = failure(busy.predictions.Predict, request)
+    assert (code, "fit into 67108864 bytes" in message) == ("INVALID_ARGUMENT", True)
     tensor.tensor_shape.dim[0].size = -(2**63)
     assert failure(busy.predictions.Predict, request)[0] == "INVALID_ARGUMENT"
     assert serves(busy)
