@@ -100,9 +100,10 @@ def _images(folder: Path | None, count: int) -> list[bytes]:
 
     with tempfile.TemporaryDirectory() as scratch:
         draw_sample(TASKS["emotion"], Path(scratch) / "data", 210, seed=1, console=Console(stderr=True))
-        [reader] = open_readers([Path(scratch) / "data"], ReaderOptions())
+        # The first of the data sets that are drawn: FER-2013's form, all of one size.
+        reader = open_readers(Path(scratch) / "data", ReaderOptions())[0]
         records = (reader.load(item) for item in reader.items())
-        return [record.features["image/encoded"] for record, _ in zip(records, range(count), strict=False)]
+        return [record.image for record, _ in zip(records, range(count), strict=False)]
 
 
 class _Direct:

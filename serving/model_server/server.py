@@ -302,6 +302,8 @@ def _check_together(flags: Flags) -> None:
             "(server_options.tensorflow_intra_op_parallelism, "
             "server_options.tensorflow_inter_op_parallelism) separately. You cannot configure all."
         )
+    if flags.port and flags.port == flags.rest_api_port:
+        raise invalid(f"--rest_api_port cannot be the same as --port: both are {flags.port}")
     if not flags.port and not flags.grpc_socket_path:
         raise invalid("server_options.grpc_port is not set.")
 
