@@ -18,7 +18,6 @@ import numpy as np
 
 from serving import client_results
 from serving.client_results import AgeEstimate, Box, Classification, Detection, Face, Point, Verification
-from serving.model_server.errors import Code
 from serving.wire import wire_pb2
 from serving.wire.calls import (
     Address,
@@ -31,6 +30,7 @@ from serving.wire.calls import (
     VersionStatus,
     checked_integer,
 )
+from serving.wire.codes import Code
 from serving.wire.errors import (
     DeadlineExceeded,
     InvalidArgument,

@@ -1,32 +1,10 @@
 """The one error of the model server: a code that both transports can say, and a message."""
 
-from enum import IntEnum
+from serving.wire.codes import Code
 
 # Longer texts (a stack of graph nodes, say) are cut, as the binary does in model_servers/grpc_status_util.cc.
 MAX_MESSAGE = 1024
 _CUT = "...TRUNCATED"
-
-
-class Code(IntEnum):
-    """Status codes, numbered as gRPC, absl and TensorFlow number them."""
-
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    ALREADY_EXISTS = 6
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    DATA_LOSS = 15
-    UNAUTHENTICATED = 16
 
 
 class ServingError(Exception):

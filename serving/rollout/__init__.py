@@ -19,7 +19,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from serving.client import Client, DeadlineExceeded, NotFound, ServerError, Unavailable, VersionStatus
-from serving.model_server.errors import Code
 from serving.rollout.errors import RolloutError, RolloutFailed, hint
 from serving.rollout.model_config import (
     ConfigFile,
@@ -36,6 +35,7 @@ from serving.rollout.model_config import (
 )
 from serving.rollout.records import RecordError, has_records, replay
 from serving.wire import wire_pb2
+from serving.wire.codes import Code
 
 __all__ = [
     "CANARY",

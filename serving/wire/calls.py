@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from serving.model_server.errors import Code
 from serving.wire import wire_pb2
+from serving.wire.codes import Code
 from serving.wire.errors import server_error
 from serving.wire.tensors import type_name
 

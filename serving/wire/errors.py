@@ -1,6 +1,6 @@
 """What a call to a model server can fail with, the same on gRPC and REST."""
 
-from serving.model_server.errors import Code
+from serving.wire.codes import Code
 
 
 class ServerError(Exception):

@@ -6,7 +6,6 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from serving.model_server.errors import Code
 from serving.wire import wire_pb2
 from serving.wire.calls import (
     DEFAULT_SIGNATURE,
@@ -19,6 +18,7 @@ from serving.wire.calls import (
     signatures,
     statuses,
 )
+from serving.wire.codes import Code
 from serving.wire.errors import server_error, unreadable
 from serving.wire.tensors import from_proto, to_proto
 

@@ -10,7 +10,6 @@ from google.protobuf import json_format
 from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as HTTPTimeout
 
-from serving.model_server.errors import Code
 from serving.wire import wire_pb2
 from serving.wire.calls import (
     DEFAULT_SIGNATURE,
@@ -23,6 +22,7 @@ from serving.wire.calls import (
     signatures,
     statuses,
 )
+from serving.wire.codes import Code
 from serving.wire.errors import ServerError, server_error, unreadable
 from serving.wire.json_text import named_outputs, parse, predict_body
 
