@@ -12,26 +12,28 @@ from rich.progress import track
 from rich.table import Table
 
 from components.readers.catalog import ReaderOptions, fingerprint, open_readers, select_spans
-from components.readers.record import SPLITS, FaceRecord, Reader, RecordRejected
+from components.readers.record import SPLITS, FaceRecord, Reader, RecordDropped, RecordRejected
 from components.samples.contact_sheet import contact_sheet
 from data_validation.errors import InputError
 from data_validation.image_quality import ImageQuality, UnreadableImageError, measure
 
 _SHEET_COLUMNS = 8
 _SHEET_CELL = 96
+_MAX_REASONS = 10
 
 
 @dataclass
 class _Findings:
     labels: dict[str, Counter[tuple[str, str]]] = field(default_factory=lambda: defaultdict(Counter))
     rejected: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     quality: list[ImageQuality] = field(default_factory=list)
     pictures: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
 
 
 def describe_folder(folder: Path, sheet: Path | None, console: Console) -> None:
-    """Prints the data sets of a folder: splits, labels, sizes, brightness, what cannot be read.
+    """Prints the data sets of a folder: splits, labels, sizes, brightness, what is not read and why.
 
     Args:
         folder: A data folder, with or without spans.
@@ -64,6 +66,9 @@ def _read(reader: Reader, console: Console) -> _Findings:
         except (RecordRejected, UnreadableImageError) as error:
             findings.rejected[str(error)] += 1
             continue
+        except RecordDropped as outcome:
+            findings.dropped[str(outcome)] += 1
+            continue
         _note(findings, record, quality)
     return findings
 
@@ -81,7 +86,10 @@ def _note(findings: _Findings, record: FaceRecord, quality: ImageQuality) -> Non
 
 def _print(source: str, findings: _Findings, console: Console) -> None:
     kept = len(findings.quality)
-    console.print(f"[bold]{source}[/]: {kept} images, {findings.rejected.total()} that cannot be read")
+    summary = f"[bold]{source}[/]: {kept} images, {findings.rejected.total()} that cannot be read"
+    if findings.dropped:
+        summary += f", {findings.dropped.total()} left out by cleaning"
+    console.print(summary)
     for feature, counts in findings.labels.items():
         table = Table(box=None, pad_edge=False)
         table.add_column(feature)
@@ -101,8 +109,15 @@ def _print(source: str, findings: _Findings, console: Console) -> None:
             f"sharpness {_mean(q.sharpness for q in findings.quality):.3f} (means)",
             highlight=False,
         )
-    for reason, count in findings.rejected.most_common(10):
+    _print_reasons(findings.rejected, console)
+    _print_reasons(findings.dropped, console)
+
+
+def _print_reasons(reasons: Counter[str], console: Console) -> None:
+    for reason, count in reasons.most_common(_MAX_REASONS):
         console.print(f"  {count} x {reason}", highlight=False, markup=False)
+    if len(reasons) > _MAX_REASONS:
+        console.print(f"  and {len(reasons) - _MAX_REASONS} other reasons", highlight=False, markup=False)
 
 
 def _mean(values: Iterable[float]) -> float:

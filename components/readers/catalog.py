@@ -3,10 +3,11 @@
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.readers import fer2013, ferg
+from components.readers import fer2013, ferg, imdb_wiki, utkface
 from components.readers.record import Reader
 from data_validation.errors import InputError
 
@@ -15,43 +16,118 @@ _SPAN = re.compile(r"span-(\d+)$")
 
 @dataclass(frozen=True)
 class ReaderOptions:
-    """Cleaning rules that readers apply.
+    """Which data sets are read, and the cleaning rules that readers apply.
 
     Attributes:
         drop_test_duplicates: Drop evaluation and test images that are copies of training images.
+        label: Read only data sets that have this label; all where it is empty. A record without `gender` or
+            `age` is left out where that is the label.
+        min_face_score: Lowest score of a face detector that is kept.
+        single_face: Leave out pictures with a second face.
+        gender_known: Leave out pictures of persons whose gender is not known.
+        age_known: Leave out pictures of persons whose age is not known or not from 0 to 100.
     """
 
     drop_test_duplicates: bool = False
+    label: str = ""
+    min_face_score: float = 1.0
+    single_face: bool = True
+    gender_known: bool = True
+    age_known: bool = True
+
+
+@dataclass(frozen=True)
+class _Format:
+    """A published format: what it is known by and who reads it.
+
+    Attributes:
+        marks: Names of files, or of folders with a slash; the first that exists is read.
+        labels: What tasks can learn from it.
+        open: Opens the data set of a folder by the mark found, relative to the folder.
+        below: Folders in which the marks are looked for.
+    """
+
+    marks: tuple[str, ...]
+    labels: tuple[str, ...]
+    open: Callable[[Path, str, ReaderOptions], Reader]
+    below: tuple[str, ...] = ("",)
+
+    def find(self, folder: Path) -> str | None:
+        """Returns the first mark in a folder, relative to it, None where there is none."""
+        for place in (f"{below}{mark}" for mark in self.marks for below in self.below):
+            path = folder / place
+            if path.is_dir() if place.endswith("/") else path.is_file():
+                return place
+        return None
+
+
+def _open_fer2013(folder: Path, mark: str, options: ReaderOptions) -> Reader:
+    if mark == fer2013.CSV_NAME:
+        return fer2013.FerCsvReader(folder, options.drop_test_duplicates)
+    return fer2013.FerFolderReader(folder, options.drop_test_duplicates)
+
+
+def _open_ferg(folder: Path, mark: str, options: ReaderOptions) -> Reader:
+    del mark, options
+    return ferg.FergReader(folder)
+
+
+def _open_imdb_wiki(folder: Path, mark: str, options: ReaderOptions) -> Reader:
+    cleaning = imdb_wiki.Cleaning(
+        min_face_score=options.min_face_score,
+        single_face=options.single_face,
+        gender_known=options.gender_known,
+        age_known=options.age_known,
+    )
+    return imdb_wiki.ImdbWikiReader(folder, mark, options.label, cleaning)
+
+
+def _open_utkface(folder: Path, mark: str, options: ReaderOptions) -> Reader:
+    del mark
+    return utkface.UtkFaceReader(folder, options.label)
+
+
+_PERSON = ("gender", "age")
+_FORMATS = (
+    # Both forms of FER-2013 hold the same pictures, so only one is read.
+    _Format((fer2013.CSV_NAME, fer2013.INDEX_NAME), ("emotion",), _open_fer2013),
+    _Format((f"{ferg.FOLDER_NAME}/",), ("emotion",), _open_ferg),
+    _Format(("wiki.mat",), _PERSON, _open_imdb_wiki, below=("", "wiki_crop/")),
+    _Format(("imdb.mat",), _PERSON, _open_imdb_wiki, below=("", "imdb_crop/")),
+    _Format((f"{utkface.FOLDER_NAME}/",), _PERSON, _open_utkface),
+)
 
 
 def open_readers(folder: Path, options: ReaderOptions) -> list[Reader]:
-    """Opens every data set of a folder, by the files that its format is known by.
+    """Opens the data sets of a folder, by the files that their formats are known by.
 
     Args:
         folder: A data folder, or one span of it.
-        options: Cleaning rules.
+        options: Which data sets, and the cleaning rules.
 
     Returns:
         One reader a data set found.
 
     Raises:
-        InputError: The folder does not exist or holds no known data set.
+        InputError: The folder does not exist, holds no known data set, or none with the label.
     """
     if not folder.is_dir():
         raise InputError(
             f"{folder}: expected a data folder, found {'a file' if folder.exists() else 'nothing'}"
         )
-    readers: list[Reader] = []
-    if (folder / fer2013.CSV_NAME).is_file():
-        readers.append(fer2013.FerCsvReader(folder, options.drop_test_duplicates))
-    elif (folder / fer2013.INDEX_NAME).is_file():
-        readers.append(fer2013.FerFolderReader(folder, options.drop_test_duplicates))
-    if (folder / ferg.FOLDER_NAME).is_dir():
-        readers.append(ferg.FergReader(folder))
-    if not readers:
-        known = f"{fer2013.CSV_NAME}, {fer2013.INDEX_NAME} or {ferg.FOLDER_NAME}/"
-        raise InputError(f"{folder}: no known data set; expected {known}")
-    return readers
+    wanted = [each for each in _FORMATS if not options.label or options.label in each.labels]
+    marks = [(each, each.find(folder)) for each in wanted]
+    readers = [each.open(folder, mark, options) for each, mark in marks if mark]
+    if readers:
+        return readers
+    *names, last = [mark for each in wanted for mark in each.marks]
+    expected = f"expected {', '.join(names)} or {last}"
+    others = [mark for mark in (each.find(folder) for each in _FORMATS) if mark]
+    if others:
+        raise InputError(
+            f"{folder}: no data set with the label {options.label!r}; {expected}, found {', '.join(others)}"
+        )
+    raise InputError(f"{folder}: no known data set; {expected}")
 
 
 def select_spans(folder: Path, window: int) -> tuple[list[Path], int]:

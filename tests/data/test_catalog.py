@@ -6,6 +6,9 @@ import pytest
 from components.readers.catalog import ReaderOptions, fingerprint, open_readers, select_spans
 from components.readers.fer2013 import FerCsvReader, FerFolderReader
 from components.readers.ferg import FergReader
+from components.readers.imdb_wiki import ImdbWikiReader
+from components.readers.utkface import UtkFaceReader
+from components.samples.people_set import write_imdb_wiki
 from data_validation.errors import InputError
 
 OPTIONS = ReaderOptions()
@@ -23,6 +26,14 @@ def make_ferg(folder):
     (folder / "FERG_DB_256").mkdir()
 
 
+def make_utkface(folder):
+    (folder / "UTKFace").mkdir()
+
+
+def make_wiki(folder):
+    write_imdb_wiki(folder, 1, seed=1)
+
+
 @pytest.mark.parametrize(
     ("makers", "kinds"),
     [
@@ -33,6 +44,7 @@ def make_ferg(folder):
         ([make_ferg, make_index], [FerFolderReader, FergReader]),
         # Both forms of FER-2013 hold the same pictures, so only one is read.
         ([make_index, make_csv], [FerCsvReader]),
+        ([make_utkface, make_wiki], [ImdbWikiReader, UtkFaceReader]),
     ],
 )
 def test_formats_are_recognised(tmp_path, makers, kinds):
@@ -40,9 +52,8 @@ def test_formats_are_recognised(tmp_path, makers, kinds):
         make(tmp_path)
     readers = open_readers(tmp_path, OPTIONS)
     assert [type(reader) for reader in readers] == kinds
-    assert [reader.source for reader in pickle.loads(pickle.dumps(readers))] == [
-        kind.source for kind in kinds
-    ]
+    copies = pickle.loads(pickle.dumps(readers))
+    assert [reader.source for reader in copies] == [reader.source for reader in readers]
 
 
 def test_options_reach_the_readers(tmp_path):
@@ -51,17 +62,54 @@ def test_options_reach_the_readers(tmp_path):
         open_readers(tmp_path, ReaderOptions(drop_test_duplicates=True))
 
 
-def test_empty_folder_says_what_is_expected(tmp_path):
+def test_cleaning_reaches_the_reader(tmp_path):
+    make_wiki(tmp_path)
+    for score, reason in ((1.0, None), (9.0, "face score below data.min_face_score")):
+        (reader,) = open_readers(tmp_path, ReaderOptions(min_face_score=score))
+        assert [reader.cleaning_reason(item) for item in reader.items()] == [reason]
+
+
+def test_label_chooses_the_data_sets(tmp_path):
+    (tmp_path / "fer2013.csv").write_text("no column of FER-2013\n")  # not even looked at
+    for make in (make_utkface, make_wiki):
+        make(tmp_path)
+    for label in ("gender", "age"):
+        readers = open_readers(tmp_path, ReaderOptions(label=label))
+        assert [reader.source for reader in readers] == ["wiki", "utkface"]
+    with pytest.raises(InputError, match="missing column"):
+        open_readers(tmp_path, ReaderOptions(label="emotion"))
+
+
+def test_label_that_no_data_set_has(tmp_path):
+    make_csv(tmp_path)
+    make_ferg(tmp_path)
     with pytest.raises(InputError) as caught:
-        open_readers(tmp_path, OPTIONS)
+        open_readers(tmp_path, ReaderOptions(label="gender"))
     assert str(caught.value) == (
-        f"{tmp_path}: no known data set; expected fer2013.csv, fer2013_index.csv or FERG_DB_256/"
+        f"{tmp_path}: no data set with the label 'gender'; "
+        "expected wiki.mat, imdb.mat or UTKFace/, found fer2013.csv, FERG_DB_256/"
     )
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("", "fer2013.csv, fer2013_index.csv, FERG_DB_256/, wiki.mat, imdb.mat or UTKFace/"),
+        ("emotion", "fer2013.csv, fer2013_index.csv or FERG_DB_256/"),
+        ("age", "wiki.mat, imdb.mat or UTKFace/"),
+    ],
+)
+def test_empty_folder_says_what_is_expected(tmp_path, label, expected):
+    with pytest.raises(InputError) as caught:
+        open_readers(tmp_path, ReaderOptions(label=label))
+    assert str(caught.value) == f"{tmp_path}: no known data set; expected {expected}"
 
 
 def test_names_of_the_wrong_kind_are_no_data_set(tmp_path):
     (tmp_path / "fer2013.csv").mkdir()
     (tmp_path / "FERG_DB_256").touch()
+    (tmp_path / "UTKFace").touch()
+    (tmp_path / "wiki.mat").mkdir()
     with pytest.raises(InputError, match="no known data set"):
         open_readers(tmp_path, OPTIONS)
 
