@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from trainers.networks import compact as compact_network
 from trainers.networks import emotion
 
 
@@ -23,7 +24,7 @@ def report_vgg() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def compact() -> keras.Model:
-    return emotion.compact((48, 48, 1), 7)
+    return compact_network.compact((48, 48, 1), 7)
 
 
 def test_report_vgg_has_the_layers_of_the_report(report_vgg: keras.Model) -> None:
@@ -55,7 +56,7 @@ def test_compact_parameter_count(compact: keras.Model) -> None:
     assert compact.count_params() == 1_176_359
 
 
-@pytest.mark.parametrize("build", [emotion.report_vgg, emotion.compact])
+@pytest.mark.parametrize("build", [emotion.report_vgg, compact_network.compact])
 def test_gives_finite_float32_logits(
     build: Callable[..., keras.Model], request: pytest.FixtureRequest
 ) -> None:
@@ -68,14 +69,14 @@ def test_gives_finite_float32_logits(
     assert not np.allclose(logits.numpy().sum(axis=1), 1.0)  # no softmax inside
 
 
-@pytest.mark.parametrize("build", [emotion.report_vgg, emotion.compact])
+@pytest.mark.parametrize("build", [emotion.report_vgg, compact_network.compact])
 def test_other_sizes_channels_and_classes(build: Callable[..., keras.Model]) -> None:
     model = build((40, 32, 3), 2, 0.1)
     assert model.input_shape == (None, 40, 32, 3)
     assert model(pixels(1, 40, 32, 3), training=False).shape == (1, 2)
 
 
-@pytest.mark.parametrize("build", [emotion.report_vgg, emotion.compact])
+@pytest.mark.parametrize("build", [emotion.report_vgg, compact_network.compact])
 @pytest.mark.parametrize(
     ("shape", "classes", "named"),
     [((7, 48, 1), 7, "input_shape"), ((48, 48), 7, "input_shape"), ((48, 48, 1), 1, "num")],
@@ -89,7 +90,7 @@ def test_impossible_sizes_are_refused_by_name(
 
 def test_compact_refuses_no_widths() -> None:
     with pytest.raises(ValueError, match="widths"):
-        emotion.compact(widths=())
+        compact_network.compact(widths=())
 
 
 def test_compact_gives_each_image_the_same_answer_alone_and_in_a_batch(compact: keras.Model) -> None:
@@ -103,13 +104,13 @@ def test_logits_stay_float32_under_mixed_precision() -> None:
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        mixed = emotion.compact((16, 16, 1), 3, widths=(8, 16))
+        mixed = compact_network.compact((16, 16, 1), 3, widths=(8, 16))
     finally:
         keras.mixed_precision.set_global_policy(before)
     assert mixed.get_layer("conv1_1").compute_dtype == "bfloat16"
     assert mixed(pixels(2, 16, 16, 1)).dtype == "float32"
     # What is exported: the same weights in a float32 model.
-    exact = emotion.compact((16, 16, 1), 3, widths=(8, 16))
+    exact = compact_network.compact((16, 16, 1), 3, widths=(8, 16))
     exact.set_weights(mixed.get_weights())
     images = pixels(2, 16, 16, 1)
     np.testing.assert_allclose(exact(images), mixed(images), atol=0.05)
@@ -117,7 +118,7 @@ def test_logits_stay_float32_under_mixed_precision() -> None:
 
 def test_compact_learns_ten_images_by_heart() -> None:
     keras.utils.set_random_seed(3)
-    model = emotion.compact((12, 12, 1), 7, dropout=0.0, widths=(16, 32))
+    model = compact_network.compact((12, 12, 1), 7, dropout=0.0, widths=(16, 32))
     model.compile(
         keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
