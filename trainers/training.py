@@ -7,7 +7,8 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,6 @@ logger = logging.getLogger("hexaface.trainer")
 PARALLEL = max(2, os.cpu_count() or 1)
 # Decoded images are kept in memory up to this many bytes; larger sets are decoded every epoch.
 CACHE_BYTES = 4 << 30
-
-Parse = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def strategy(precision: str) -> tf.distribute.Strategy:
@@ -125,6 +124,24 @@ def backup_folder(root: str, *identity: Any) -> Path:
     return Path(root) / digest
 
 
+@dataclass(frozen=True)
+class Monitor:
+    """The metric by which the best epoch is chosen.
+
+    Attributes:
+        metric: Name in the history, e.g. `val_accuracy`.
+        lower_is_better: Whether it is an error.
+    """
+
+    metric: str
+    lower_is_better: bool = False
+
+    def best(self, rows: Sequence[Mapping[str, float]]) -> int:
+        """Returns the number, from 1, of the first best row of a history; 0 where there is none."""
+        values = [row[self.metric] * (-1.0 if self.lower_is_better else 1.0) for row in rows]
+        return values.index(max(values)) + 1 if values else 0
+
+
 class EpochLog(keras.callbacks.Callback):
     """Appends each epoch's metrics to a file and says how far the training is.
 
@@ -161,12 +178,12 @@ class BestWeights(keras.callbacks.Callback):
     Keras's EarlyStopping forgets its best epoch when the process dies; this one reads it from the history.
     """
 
-    def __init__(self, folder: Path, monitor: str, patience: int) -> None:
+    def __init__(self, folder: Path, monitor: Monitor, patience: int) -> None:
         """Sets up the callback.
 
         Args:
             folder: Backup folder.
-            monitor: Metric to maximise, e.g. `val_accuracy`.
+            monitor: What tells the best epoch.
             patience: Epochs without a better value after which training stops.
         """
         super().__init__()
@@ -177,41 +194,36 @@ class BestWeights(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Saves a better epoch's weights; stops after `patience` worse ones."""
         del epoch, logs
-        values = self._values()
-        best = _first_maximum(values)
-        if best == len(values):
+        rows = self._rows()
+        best = self._monitor.best(rows)
+        if best == len(rows):
             temporary = self._folder / "next.weights.h5"
             self.model.save_weights(temporary)
             os.replace(temporary, self._file(best))
         # The best before this epoch is kept too: after a kill, this epoch may be trained again and be worse.
-        keep = {self._file(best), self._file(_first_maximum(values[:-1]))}
+        keep = {self._file(best), self._file(self._monitor.best(rows[:-1]))}
         for file in set(self._folder.glob("best-*.weights.h5")) - keep:
             file.unlink()
         if self.exhausted():
-            logger.info("no better %s for %d epochs: stopping", self._monitor, self._patience)
+            logger.info("no better %s for %d epochs: stopping", self._monitor.metric, self._patience)
             self.model.stop_training = True
 
     def exhausted(self) -> bool:
         """Tells whether the last `patience` epochs brought nothing better."""
-        values = self._values()
-        return bool(values) and len(values) - _first_maximum(values) >= self._patience
+        rows = self._rows()
+        return bool(rows) and len(rows) - self._monitor.best(rows) >= self._patience
 
     def restore(self) -> None:
         """Loads the best epoch's weights into the model."""
-        values = self._values()
-        if values:
-            self.model.load_weights(self._file(_first_maximum(values)))
+        rows = self._rows()
+        if rows:
+            self.model.load_weights(self._file(self._monitor.best(rows)))
 
-    def _values(self) -> list[float]:
-        return [row[self._monitor] for row in read_history(self._folder / HISTORY_FILE)]
+    def _rows(self) -> list[dict[str, float]]:
+        return read_history(self._folder / HISTORY_FILE)
 
     def _file(self, epoch: int) -> Path:
         return self._folder / f"best-{epoch}.weights.h5"
-
-
-def _first_maximum(values: list[float]) -> int:
-    """Returns the number, from 1, of the first greatest value; 0 where there is none."""
-    return values.index(max(values)) + 1 if values else 0
 
 
 def fit(
@@ -221,7 +233,7 @@ def fit(
     *,
     epochs: int,
     patience: int,
-    monitor: str,
+    monitor: Monitor,
     folder: Path,
     history_folder: str,
 ) -> list[dict[str, float]]:
@@ -233,7 +245,7 @@ def fit(
         validation: The same, for choosing the epoch.
         epochs: Upper bound.
         patience: See `BestWeights`.
-        monitor: Metric to maximise.
+        monitor: What tells the best epoch.
         folder: Backup folder of exactly this training (`backup_folder`).
         history_folder: Where the history is left for reports.
 

@@ -17,8 +17,8 @@ from components.readers.catalog import ReaderOptions, open_readers
 from components.readers.ferg import FergReader
 from components.readers.record import FaceRecord
 from data_validation.labels import EMOTIONS
-from trainers.classifier_export import ClassifierModule, export
 from trainers.imaging import decode_batch
+from trainers.saved_models import ClassifierModule, export
 from trainers.training import transformed_examples
 
 pytestmark = pytest.mark.e2e
@@ -125,7 +125,7 @@ def test_training_and_serving_see_the_same_tensor(
 
     flatten = keras.Sequential([keras.layers.Flatten(input_shape=(48, 48, 1))])
     names = [str(number) for number in range(48 * 48)]
-    module = ClassifierModule(flatten, transform, names, "emotion", "image/encoded", flip_averaging=False)
+    module = ClassifierModule(flatten, transform, "emotion", names, flip_averaging=False)
     export(module, str(tmp_path / "model"), about={})
     served = scores(tf.saved_model.load(str(tmp_path / "model")), [face.image for face in faces])
     seen = tf.nn.softmax(tf.reshape(training["image/encoded"], [len(faces), -1])).numpy()

@@ -10,10 +10,19 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from trainers import emotion, training
+from trainers import emotion, image_training, training
 from trainers.history import HISTORY_FILE, read_history, write_history
 from trainers.optimizers import build_optimizer, build_schedule
-from trainers.training import BestWeights, backup_folder, cache_if_small, count_examples, discard_backups, fit
+from trainers.preprocessing import IMAGE
+from trainers.training import (
+    BestWeights,
+    Monitor,
+    backup_folder,
+    cache_if_small,
+    count_examples,
+    discard_backups,
+    fit,
+)
 
 STEPS, BATCH, FEATURES, CLASSES = 4, 8, 5, 3
 
@@ -77,6 +86,13 @@ def test_discarding_a_backup_and_those_given_up_before(tmp_path):
 # The best weights
 
 
+def test_the_best_row_is_the_first_best():
+    rows = [{"error": value} for value in (3.0, 1.0, 2.0, 1.0)]
+    assert Monitor("error").best(rows) == 1
+    assert Monitor("error", lower_is_better=True).best(rows) == 2
+    assert Monitor("error").best([]) == 0
+
+
 def vector_model():
     model = keras.Sequential([keras.layers.Dense(1, use_bias=False, input_shape=(2,))])
     model.compile("sgd", "mse")
@@ -89,7 +105,7 @@ def end_epoch(folder, values, patience=10, weight=None):
     model.set_weights([np.full((2, 1), len(values) if weight is None else weight, np.float32)])
     rows = [{"epoch": number + 1, "val_accuracy": value} for number, value in enumerate(values)]
     write_history(folder / HISTORY_FILE, rows)
-    callback = BestWeights(folder, "val_accuracy", patience)
+    callback = BestWeights(folder, Monitor("val_accuracy"), patience)
     callback.set_model(model)
     callback.on_epoch_end(len(values) - 1, {})
     return model.stop_training
@@ -97,7 +113,7 @@ def end_epoch(folder, values, patience=10, weight=None):
 
 def best_weight(folder):
     model = vector_model()
-    callback = BestWeights(folder, "val_accuracy", 10)
+    callback = BestWeights(folder, Monitor("val_accuracy"), 10)
     callback.set_model(model)
     callback.restore()
     return model.get_weights()[0][0, 0]
@@ -119,7 +135,7 @@ def test_patience_counts_through_resumes(tmp_path):
 def test_restoring_without_a_file_leaves_the_model_alone(tmp_path):
     model = vector_model()
     before = model.get_weights()
-    callback = BestWeights(tmp_path, "val_accuracy", 1)
+    callback = BestWeights(tmp_path, Monitor("val_accuracy"), 1)
     callback.set_model(model)
     callback.restore()
     np.testing.assert_array_equal(model.get_weights(), before)
@@ -198,7 +214,7 @@ def run(root, feed, model=None, epochs=5, patience=10, name="run", shift=0):
         validation,
         epochs=epochs,
         patience=patience,
-        monitor="val_accuracy",
+        monitor=Monitor("val_accuracy"),
         folder=root / name / "backup",
         history_folder=str(root / name / "history"),
     )
@@ -283,20 +299,33 @@ def test_a_training_that_stopped_early_is_not_trained_again(tmp_path):
     assert feed.begun == 3
 
 
-@pytest.mark.parametrize(("count", "steps"), [(300, 37), (5, 1)])
-def test_the_number_of_training_steps_is_known(monkeypatch, count, steps):
-    features = {emotion.IMAGE: tf.zeros([count, 48, 48, 1]), emotion.LABEL: tf.zeros([count], tf.int64)}
+@pytest.mark.parametrize(
+    ("count", "images_per_epoch", "steps"), [(300, 0, 37), (5, 0, 1), (300, 80, 10), (300, 1000, 37)]
+)
+def test_the_number_of_training_steps_is_known(monkeypatch, count, images_per_epoch, steps):
+    images = tf.random.uniform([count, 8, 8, 1])
+    features = {IMAGE: images, emotion.LABEL: tf.range(count, dtype=tf.int64)}
     examples = tf.data.Dataset.from_tensor_slices(features).batch(256)
     monkeypatch.setattr(training, "transformed_examples", lambda *arguments, **options: examples)
     monkeypatch.setattr(training, "count_examples", lambda patterns: count)
     augmentation = dict.fromkeys(
         ("shift", "rotate_degrees", "zoom", "stretch", "brightness", "contrast", "cutout"), 0.0
     )
-    settings = {"batch_size": BATCH, "seed": 1, "augmentation": {"flip": False, **augmentation}}
+    settings = {
+        "batch_size": BATCH,
+        "seed": 1,
+        "images_per_epoch": images_per_epoch,
+        "augmentation": {"flip": False, **augmentation},
+    }
     files = SimpleNamespace(train_files=["train"], eval_files=["eval"])
-    train, _, declared = emotion._datasets(files, None, settings)
+    recipe = image_training.Recipe(emotion.LABEL, None, lambda labels: labels, None, None, None)
+    train, _, declared = image_training._datasets(files, None, recipe, settings)
     assert declared == steps
-    assert len(list(train)) == steps
+    epochs = [np.concatenate([labels for _, labels in train.as_numpy_iterator()]) for _ in range(2)]
+    assert [len(epoch) for epoch in epochs] == [min(steps * BATCH, count)] * 2
+    assert len(set(epochs[0])) == len(epochs[0])
+    if steps * BATCH < count / 2:
+        assert set(epochs[0]) != set(epochs[1])  # another part of the images each time
     assert train.cardinality() == steps
 
 
