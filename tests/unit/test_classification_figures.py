@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import classification_report, confusion_matrix, precision_recall_fscore_support
 
-from components.classification_report import (
+from components.evaluation.classification_figures import (
     accuracy,
     averages_table,
     draw_confusion,
@@ -121,7 +121,7 @@ def test_curves_figure(tmp_path, epochs):
     history = pd.DataFrame(
         random.random((epochs, 4)), columns=["loss", "val_loss", "accuracy", "val_accuracy"]
     ).assign(epoch=range(1, epochs + 1))
-    draw_curves(tmp_path / "curves.png", history, "Emotion")
+    draw_curves(tmp_path / "curves.png", history, "accuracy", "accuracy", lower_is_better=False)
     assert picture(tmp_path / "curves.png", (800, 1600), (300, 800)).min() < 60
 
 

@@ -64,6 +64,21 @@ def accuracy(matrix: np.ndarray) -> float:
     return float(_ratio(np.trace(matrix), matrix.sum()))
 
 
+def weighted_averages(matrix: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    """Accuracy and weighted averages, a row of the report's table 11.
+
+    Args:
+        matrix: Confusion matrix [C, C], rows true, columns predicted.
+        classes: Class names.
+
+    Returns:
+        `accuracy`, `precision`, `recall` and `f1`.
+    """
+    averages = averages_table(per_class_table(matrix, classes), matrix)
+    weighted = averages.loc["weighted average", ["precision", "recall", "f1"]].to_dict()
+    return {"accuracy": accuracy(matrix), **weighted}
+
+
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
@@ -97,35 +112,30 @@ def draw_confusion(
     _save(figure, file)
 
 
-def draw_curves(file: Path, history: pd.DataFrame, title: str) -> None:
-    """Draws learning curves (report figure 5): loss and accuracy of training and validation.
+def draw_curves(file: Path, history: pd.DataFrame, metric: str, name: str, lower_is_better: bool) -> None:
+    """Draws learning curves (report figures 5 and 27): loss and a metric of training and validation.
 
     Args:
         file: PNG to write.
-        history: Columns `epoch`, `loss`, `val_loss`, `accuracy`, `val_accuracy`.
-        title: Heading.
+        history: Columns `epoch`, `loss`, `val_loss`, the metric and `val_<metric>`.
+        metric: Column by which the best epoch was chosen.
+        name: The metric in words.
+        lower_is_better: Whether the metric is an error.
     """
     figure, panels = plt.subplots(1, 2, figsize=(9.6, 3.8), layout="constrained")
-    for axes, metric in zip(panels, ("loss", "accuracy"), strict=True):
-        axes.plot(
-            history["epoch"], history[metric], label="training", marker="." if len(history) < 30 else ""
-        )
-        axes.plot(
-            history["epoch"],
-            history[f"val_{metric}"],
-            label="validation",
-            marker="." if len(history) < 30 else "",
-        )
+    marker = "." if len(history) < 30 else ""
+    for axes, column, label in zip(panels, ("loss", metric), ("loss", name), strict=True):
+        axes.plot(history["epoch"], history[column], label="training", marker=marker)
+        axes.plot(history["epoch"], history[f"val_{column}"], label="validation", marker=marker)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(metric)
+        axes.set_ylabel(label)
         axes.grid(alpha=0.3)
         axes.legend()
-    best = history["val_accuracy"].idxmax()
+    values = history[f"val_{metric}"]
+    best = values.idxmin() if lower_is_better else values.idxmax()
     panels[1].axvline(history["epoch"][best], color="grey", linestyle=":")
-    panels[1].set_title(
-        f"best {history['val_accuracy'][best]:.3f} at epoch {history['epoch'][best]:.0f}", fontsize=10
-    )
-    figure.suptitle(title)
+    panels[1].set_title(f"best {values[best]:.3f} at epoch {history['epoch'][best]:.0f}", fontsize=10)
+    figure.suptitle("Learning curves")
     _save(figure, file)
 
 
