@@ -43,7 +43,7 @@ def _run(count: int) -> RunRecord:
     task = TASKS["emotion"]
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "data"
-        draw_sample(task, data, count, seed=1, console=Console(stderr=True))
+        draw_sample(task.sample, data, count, seed=1, console=Console(stderr=True))
         values = settings.load("demo", task.name, ["train.epochs=1", "evaluation.min_accuracy=0"])
         workspace = settings.Workspace.at(Path(scratch) / "workspace")
         record = local.run(RunRequest(task, values, workspace, (data,)), lambda node: None)

@@ -99,7 +99,9 @@ def _images(folder: Path | None, count: int) -> list[bytes]:
     from pipelines.tasks import TASKS
 
     with tempfile.TemporaryDirectory() as scratch:
-        draw_sample(TASKS["emotion"], Path(scratch) / "data", 210, seed=1, console=Console(stderr=True))
+        draw_sample(
+            TASKS["emotion"].sample, Path(scratch) / "data", 210, seed=1, console=Console(stderr=True)
+        )
         # The first of the data sets that are drawn: FER-2013's form, all of one size.
         reader = open_readers(Path(scratch) / "data", ReaderOptions())[0]
         records = (reader.load(item) for item in reader.items())

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from data_validation.errors import InputError
+from pipelines.tasks import TASKS, FaceTask, get_task
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_NOT_BLESSED = 1, 2, 3
 
@@ -40,20 +41,21 @@ app.add_typer(models_app, name="models")
 console = Console()
 errors = Console(stderr=True)
 
+_TASK_NAMES = ", ".join(TASKS)
 WorkspaceOption = Annotated[
     Path | None,
     typer.Option(
         "--workspace", help="Where runs leave their things. [default: $HEXAFACE_HOME or ./hexaface_runs]"
     ),
 ]
-ModelArgument = Annotated[str, typer.Argument(help="The model: emotion.")]
+ModelArgument = Annotated[str, typer.Argument(help=f"The model: {_TASK_NAMES}.")]
 ServerOption = Annotated[str, typer.Option("--server", metavar="HOST:PORT", help="The server's gRPC API.")]
 LOCAL_SERVER = "127.0.0.1:8500"
 
 
 @app.command()
 def run(
-    task: Annotated[str, typer.Argument(help="The task: emotion.")],
+    task: Annotated[str, typer.Argument(help=f"The task: {_TASK_NAMES}.")],
     data: Annotated[
         list[Path] | None,
         typer.Option(
@@ -77,14 +79,13 @@ def run(
     """
     from pipelines import progress, settings
     from pipelines.local import RunRequest
-    from pipelines.tasks import get_task
 
     chosen = get_task(task)
     values = settings.load(profile, chosen.name, overrides or [])
     place = settings.Workspace.at(workspace)
     if not data:
         place = place.for_samples()
-    sources = tuple(data) if data else (_sample(chosen.name, place),)
+    sources = tuple(data) if data else (_sample(chosen, place),)
     record = _run(RunRequest(chosen, values, place, sources, from_node, not no_cache))
     console.print(progress.summary([record]))
     raise typer.Exit(_exit_code([record]))
@@ -95,21 +96,23 @@ def demo(workspace: WorkspaceOption = None) -> None:
     """Run every pipeline on drawn sample data, in minutes."""
     from pipelines import progress, settings
     from pipelines.local import RunRequest
-    from pipelines.tasks import TASKS
 
     place = settings.Workspace.at(workspace).for_samples()
     records = []
     for task in TASKS.values():
         values = settings.load("demo", task.name)
-        records.append(_run(RunRequest(task, values, place, (_sample(task.name, place),))))
+        records.append(_run(RunRequest(task, values, place, (_sample(task, place),))))
     console.print(progress.summary(records))
     console.print(
         "\nNext:\n"
         "  make dashboard                                     opens MLflow on these runs\n"
         "  make serve                                         answers requests with these models\n"
         "  source .venv/bin/activate\n"
-        "  hexaface run emotion --profile cpu --data DIR      trains on FER-2013\n"
-        "Tables and figures:",
+        + "".join(
+            f"  hexaface run {task.name + ' --profile cpu --data DIR':<38}trains on {task.real_data}\n"
+            for task in TASKS.values()
+        )
+        + "Tables and figures:",
         highlight=False,
         soft_wrap=True,
     )
@@ -295,7 +298,7 @@ def label(
 
 @data_app.command("sample")
 def sample(
-    task: Annotated[str, typer.Argument(help="The task: emotion.")],
+    task: Annotated[str, typer.Argument(help=f"The task: {_TASK_NAMES}.")],
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to write. [default: the workspace's samples]"),
@@ -307,11 +310,10 @@ def sample(
     """Draw sample faces and write them in the real data sets' own formats."""
     from pipelines.samples import draw_sample
     from pipelines.settings import Workspace
-    from pipelines.tasks import get_task
 
     chosen = get_task(task)
-    folder = out or Workspace.at(workspace).for_samples().sample(chosen.name)
-    draw_sample(chosen, folder, chosen.sample_images if count is None else count, seed, console)
+    folder = out or Workspace.at(workspace).for_samples().sample(chosen.sample)
+    draw_sample(chosen.sample, folder, chosen.sample_images if count is None else count, seed, console)
     console.print(f"sample data for {chosen.name} in {folder}", highlight=False, soft_wrap=True, markup=False)
 
 
@@ -356,15 +358,13 @@ def _say_lines(*lines: str) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def _sample(task: str, workspace: "Workspace") -> Path:
+def _sample(task: FaceTask, workspace: "Workspace") -> Path:
     """Returns the workspace's sample data of a task, drawn where missing."""
     from pipelines.samples import draw_sample
-    from pipelines.tasks import get_task
 
-    folder = workspace.sample(task)
+    folder = workspace.sample(task.sample)
     if not folder.exists():
-        chosen = get_task(task)
-        draw_sample(chosen, folder, chosen.sample_images, seed=1, console=console)
+        draw_sample(task.sample, folder, task.sample_images, seed=1, console=console)
     return folder
 
 

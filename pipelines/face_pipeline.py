@@ -1,5 +1,6 @@
 """The one DAG that all face tasks share."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,14 +11,15 @@ from components.anomaly_gate import AnomalyGate
 from components.blessed_model import LatestOtherBlessedModelStrategy
 from components.compat import tfx
 from components.curated_schema import CuratedSchema
-from components.evaluation import classifier_config
-from components.evaluation_report import EvaluationReport
+from components.evaluation.assessments import assessment
+from components.evaluation.report import EvaluationReport
 from components.face_example_gen import FaceExampleGen
 from components.infra_validator import InfraValidator
 from components.mlflow_tracker import MLflowTracker
-from components.readers.catalog import ReaderOptions
 from pipelines.code_fingerprint import code_fingerprint
-from pipelines.settings import Settings, Workspace
+from pipelines.settings import Workspace
+from pipelines.sources import reader_options
+from pipelines.task_settings import Settings
 from pipelines.tasks import FaceTask
 
 # Nodes on file systems that may be away for a moment, and the Trainer, which goes on from its backup.
@@ -42,16 +44,16 @@ def build_pipeline(
     """
     standard = tfx.types.standard_artifacts
     trainer_code = code_fingerprint("trainers", "data_validation")
-    report_code = code_fingerprint("components", "data_validation/ingestion.py")
-    thresholds = {
-        "min_accuracy": settings.evaluation.min_accuracy,
-        "max_accuracy_drop": settings.evaluation.max_accuracy_drop,
-    }
+    report_code = code_fingerprint("components", "data_validation")
+    thresholds = dataclasses.asdict(settings.evaluation)
+    judge = assessment(task.assessment, task.label, task.classes)
+    # What both the Transform's function and the Trainer's are told.
+    trainer_config = {"model": settings.as_dict()["model"], "code_fingerprint": trainer_code}
 
     # Reads the published format; counts and splits.
     example_gen = FaceExampleGen(
         sources=[str(source.resolve()) for source in sources],
-        options=ReaderOptions(drop_test_duplicates=settings.data.drop_test_duplicates),
+        options=reader_options(task, settings.data),
         spans=settings.data.spans,
         max_rejected_fraction=settings.data.max_rejected_fraction,
         code_fingerprint=code_fingerprint(
@@ -88,7 +90,7 @@ def build_pipeline(
         preprocessing_fn=f"{task.module}.preprocessing_fn",
         materialize=False,
         disable_statistics=True,
-        custom_config={"code_fingerprint": trainer_code},
+        custom_config=trainer_config,
     )
     transform.add_upstream_node(gate)
 
@@ -114,10 +116,10 @@ def build_pipeline(
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
         custom_config={
-            "model": settings.as_dict()["model"],
+            **trainer_config,
             "train": settings.as_dict()["train"],
             "backups": str(workspace.pipeline(task.name) / "backups"),
-            "code_fingerprint": trainer_code,
+            "cache": str(workspace.cache),
         },
     )
 
@@ -135,7 +137,7 @@ def build_pipeline(
         baseline_model=blessed_resolver.outputs["model"],
         schema=schema,
         example_splits=["eval", "test"],
-        eval_config=classifier_config(task.label, task.slices, **thresholds),
+        eval_config=judge.eval_config(task.slices, thresholds),
     )
 
     report = EvaluationReport(
@@ -143,6 +145,7 @@ def build_pipeline(
         examples=examples,
         model_run=trainer.outputs["model_run"],
         title=task.title,
+        kind=task.assessment,
         label=task.label,
         classes=json.dumps(task.classes),
         thresholds=json.dumps(thresholds),

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from components.infra_report import InfraReport
-from components.readers.catalog import ReaderOptions, open_readers, select_spans
 from data_validation.errors import InputError, one_line
+from pipelines import sources
 from pipelines.runs import NodeRecord, RunRecord, last_pushed, latest, run_key, unchanged
-from pipelines.settings import Settings, Workspace
+from pipelines.settings import Workspace
+from pipelines.task_settings import Settings
 from pipelines.tasks import FaceTask
 
 logger = logging.getLogger("hexaface.run")
@@ -67,7 +68,7 @@ def run(request: RunRequest, on_change: OnChange) -> RunRecord:
     """
     start = time.monotonic()
     workspace, task = request.workspace, request.task
-    check_sources(request)
+    sources.check(request.sources, task, request.settings.data)
     key = run_key(request.settings, workspace, request.sources)
     previous = latest(workspace, task.name)
     # A warm start is never unchanged: it would begin with the model that the last run made.
@@ -90,22 +91,6 @@ def run(request: RunRequest, on_change: OnChange) -> RunRecord:
     if isinstance(error, InputError):
         raise error
     return record
-
-
-def check_sources(request: RunRequest) -> None:
-    """Refuses data that no reader knows, before anything heavy is loaded.
-
-    Raises:
-        InputError: A folder is missing, holds no known data set, or a data set lacks a column.
-    """
-    resolved = [source.resolve() for source in request.sources]
-    twice = next((source for source in resolved if resolved.count(source) > 1), None)
-    if twice:
-        raise InputError(f"{twice}: given twice; its images would count double")
-    for source in request.sources:
-        folders, _ = select_spans(source, request.settings.data.spans)
-        for folder in folders:
-            open_readers(folder, ReaderOptions(request.settings.data.drop_test_duplicates))
 
 
 def _run_nodes(

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from data_validation.ingestion import REJECTED_FILE, Ingestion
 from pipelines.local import OnChange
 from pipelines.runs import NodeRecord, RunRecord
 
+# What of a model's metrics the summary shows, in its words.
+_HEADLINES = {"accuracy": "accuracy", "macro_f1": "macro F1", "mae": "MAE", "cs5": "CS@5"}
 _STYLES = {"ran": "green", "cached": "cyan", "failed": "bold red", "retrying": "yellow", "waiting": "dim"}
 
 
@@ -146,18 +148,14 @@ def summary(records: Iterable[RunRecord]) -> Group:
     """
     table = Table(title="What was trained", title_justify="left")
     table.add_column("task")
-    for heading in ("selection accuracy", "test accuracy", "test macro F1", "blessed", "seconds"):
+    for heading in ("selection split", "test split", "blessed", "seconds"):
         table.add_column(heading, justify="right")
     folders = []
     for record in records:
-        metrics = (
-            (record.selection, "accuracy"),
-            (record.test, "accuracy"),
-            (record.test, "macro_f1"),
-        )
         table.add_row(
             record.task,
-            *(f"{values[key]:.3f}" if key in values else "" for values, key in metrics),
+            _headline(record.selection),
+            _headline(record.test),
             Text("yes", "green") if record.blessed else Text("no", "red"),
             f"{record.seconds:.0f}",
         )
@@ -165,6 +163,10 @@ def summary(records: Iterable[RunRecord]) -> Group:
         where = record.pushed_to or f"not pushed: {record.refusal}"
         folders.append(Text(f"{record.task}: {where}", overflow="fold"))
     return Group(table, *folders)
+
+
+def _headline(metrics: Mapping[str, float]) -> str:
+    return "\n".join(f"{name} {metrics[key]:.3f}" for key, name in _HEADLINES.items() if key in metrics)
 
 
 def rejections(record: RunRecord) -> str:

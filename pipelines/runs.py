@@ -13,7 +13,8 @@ from typing import Any
 
 from components.readers.catalog import fingerprint, select_spans
 from pipelines.code_fingerprint import code_fingerprint
-from pipelines.settings import Settings, Workspace
+from pipelines.settings import Workspace
+from pipelines.task_settings import Settings
 
 _ROOMS = ("pipelines", "components", "trainers", "data_validation", "serving/model_server")
 

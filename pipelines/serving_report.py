@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.settings import Workspace
+from pipelines.tasks import TASKS
 from serving.local_server import ServerOptions
 from serving.rollout.model_config import Root
 from serving.rollout.overview import ModelInfo, Overview, VersionInfo
@@ -113,8 +114,13 @@ def _examples(name: str, target: str, url: str, image: Path | None) -> Iterator[
 def sample_image(workspace: Workspace, models: Sequence[ModelInfo]) -> Path | None:
     """Returns one of the drawn faces of the served models, if there are any as files."""
     for model in models:
-        folder = workspace.for_samples().sample(model.name)
-        found = next(folder.rglob("*.png"), None) if folder.is_dir() else None
+        task = TASKS.get(model.name)
+        folder = workspace.for_samples().sample(task.sample) if task else None
+        found = next(_pictures(folder), None) if folder and folder.is_dir() else None
         if found:
             return found
     return None
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    return (file for form in ("*.png", "*.jpg") for file in folder.rglob(form))

@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses, filled from a profile and `--set` overrides, checked on load."""
+"""Settings from a profile and `--set` overrides, checked on load; and where runs leave their things."""
 
 import dataclasses
 import json
@@ -7,13 +7,14 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import TypeAdapter, ValidationError
 
 from data_validation.errors import InputError, hint
+from pipelines.task_settings import Settings
+from pipelines.tasks import TASKS, get_task
 
 PROFILES = Path(__file__).with_name("profiles")
 # Profiles hold one section a task and one for all.
@@ -21,135 +22,6 @@ _SHARED = "all"
 
 # Beam takes these in file names for patterns, and a database's address ends at a question mark.
 _PATTERN_CHARACTERS = "*?[]"
-_CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-PositiveInt = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-@dataclass(frozen=True, config=_CHECKED)
-class DataSettings:
-    """What is read.
-
-    Attributes:
-        spans: How many of the newest `span-<number>` folders to read.
-        max_rejected_fraction: Share of unreadable records above which a run stops.
-        drop_test_duplicates: Drop evaluation and test images that are copies of training images.
-    """
-
-    spans: PositiveInt = 1
-    max_rejected_fraction: Fraction = 0.01
-    drop_test_duplicates: bool = False
-
-
-@dataclass(frozen=True, config=_CHECKED)
-class ModelSettings:
-    """The network.
-
-    Attributes:
-        network: `report_vgg` (report section 3.5.2) or `compact` (for CPUs).
-        dropout: Share of activations dropped before the last layers.
-        flip_averaging: Average the scores of each image and its mirror image when serving.
-    """
-
-    network: Literal["report_vgg", "compact"] = "compact"
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.4
-    flip_averaging: bool = True
-
-
-@dataclass(frozen=True, config=_CHECKED)
-class AugmentationSettings:
-    """Random changes of training images; 0 turns one off. See `trainers.augmentation.Augmentation`."""
-
-    flip: bool = True
-    shift: Fraction = 0.1
-    rotate_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 10.0
-    zoom: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    stretch: Fraction = 0.1
-    brightness: Fraction = 0.1
-    contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    cutout: Fraction = 0.0
-
-
-@dataclass(frozen=True, config=_CHECKED)
-class TrainSettings:
-    """How the network is trained.
-
-    Attributes:
-        epochs: Most epochs.
-        batch_size: Images a step.
-        optimizer: `sgd` (with Nesterov momentum) or `adamw`.
-        learning_rate: Rate, or the peak of the schedule.
-        schedule: `constant` or `cosine` (to zero, after a linear warm-up).
-        warmup_epochs: Length of the warm-up.
-        momentum: Of `sgd`.
-        weight_decay: Decoupled weight decay.
-        label_smoothing: Share of the label's mass spread over all classes.
-        patience: Epochs without a better validation accuracy after which training stops.
-        precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor computes in it.
-        seed: Of weights, order and augmentation.
-        warm_start: Begin with the weights of the latest blessed model.
-        augmentation: Random changes of the images.
-    """
-
-    epochs: PositiveInt = 30
-    batch_size: PositiveInt = 64
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: Positive = 0.05
-    schedule: Literal["constant", "cosine"] = "cosine"
-    warmup_epochs: NonNegative = 1.0
-    momentum: Fraction = 0.9
-    weight_decay: NonNegative = 0.0001
-    label_smoothing: Fraction = 0.1
-    patience: PositiveInt = 10
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
-    warm_start: bool = False
-    augmentation: AugmentationSettings = dataclasses.field(default_factory=AugmentationSettings)
-
-
-@dataclass(frozen=True, config=_CHECKED)
-class EvaluationSettings:
-    """When a model is blessed; both are judged on the selection split, never on the test split.
-
-    Attributes:
-        min_accuracy: Least accuracy.
-        max_accuracy_drop: How much worse than the latest blessed model it may be.
-    """
-
-    min_accuracy: Fraction = 0.5
-    max_accuracy_drop: Fraction = 0.01
-
-
-@dataclass(frozen=True, config=_CHECKED)
-class RunSettings:
-    """How nodes are run.
-
-    Attributes:
-        retries: How often a node that may be retried is tried again.
-        backoff_seconds: Wait before the first retry; doubled for each next.
-        beam_args: Beam's own options, e.g. `--runner=FlinkRunner`.
-    """
-
-    retries: Annotated[int, Field(ge=0, le=10)] = 2
-    backoff_seconds: NonNegative = 2.0
-    beam_args: tuple[str, ...] = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
-
-
-@dataclass(frozen=True, config=_CHECKED)
-class Settings:
-    """All settings of a run."""
-
-    data: DataSettings = dataclasses.field(default_factory=DataSettings)
-    model: ModelSettings = dataclasses.field(default_factory=ModelSettings)
-    train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
-    evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
-    run: RunSettings = dataclasses.field(default_factory=RunSettings)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the settings as nested dictionaries of plain values."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,13 +105,18 @@ class Workspace:
         return self.root / "runs" / task
 
     @property
+    def cache(self) -> Path:
+        """What costs time to make again and depends on nothing but its inputs: downloads, features."""
+        return self.home / "cache"
+
+    @property
     def outbox(self) -> Path:
         """What could not be sent to MLflow, for `hexaface track`."""
         return self.home / "outbox"
 
-    def sample(self, task: str) -> Path:
-        """Drawn sample data of a task."""
-        return self.root / "samples" / task
+    def sample(self, name: str) -> Path:
+        """Drawn sample data, see `FaceTask.sample`."""
+        return self.root / "samples" / name
 
 
 def profile_names() -> list[str]:
@@ -264,7 +141,7 @@ def load(profile: str, task: str, overrides: Iterable[str] = ()) -> Settings:
     values, origin = _read_profile(profile, task)
     for override in overrides:
         _apply(values, override)
-    return _check(values, origin)
+    return _check(values, origin, task)
 
 
 def _read_profile(profile: str, task: str) -> tuple[dict[str, Any], str]:
@@ -280,8 +157,6 @@ def _read_profile(profile: str, task: str) -> tuple[dict[str, Any], str]:
         raise InputError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(sections, dict) or not all(isinstance(body, dict) for body in sections.values()):
         raise InputError(f"{file}: expected sections, `{_SHARED}` and one a task, each with settings")
-    from pipelines.tasks import TASKS
-
     unknown = [str(name) for name in sections if name not in {_SHARED, *TASKS}]
     if unknown:
         name = min(unknown)
@@ -345,27 +220,31 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[key] = value
 
 
-def _check(values: Mapping[str, Any], origin: str) -> Settings:
+def _check(values: Mapping[str, Any], origin: str, task: str) -> Settings:
+    kind = get_task(task).settings
     try:
         # JSON mode is strict about scalars and takes lists for tuples.
-        return TypeAdapter(Settings).validate_json(json.dumps(values))
+        return TypeAdapter(kind).validate_json(json.dumps(values))
     except ValidationError as error:
-        raise InputError("; ".join(_explain(detail, origin) for detail in error.errors())) from error
+        known = setting_names(kind())
+        raise InputError("; ".join(_explain(detail, origin, known) for detail in error.errors())) from error
 
 
 # Where pydantic's words are not those of a settings file.
 _EXPECTED = {"tuple_type": "a list", "dataclass_type": "a section with settings"}
 
 
-def _explain(detail: Any, origin: str) -> str:
+def _explain(detail: Any, origin: str, known: list[str]) -> str:
     path = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "value_error":
+        return f"{detail['ctx']['error']} ({origin} or --set)"
     if detail["type"] == "unexpected_keyword_argument":
-        return f"unknown setting {path} ({origin} or --set){hint(path, setting_names())}"
+        return f"unknown setting {path} ({origin} or --set){hint(path, known)}"
     expected = _EXPECTED.get(detail["type"], detail["msg"].removeprefix("Input should be "))
     return f"{path}: expected {expected}, found {detail['input']!r} ({origin} or --set)"
 
 
-def setting_names() -> list[str]:
+def setting_names(settings: Settings) -> list[str]:
     """Lists all settings as `section.key`."""
 
     def names(values: Mapping[str, Any], prefix: str) -> Iterable[str]:
@@ -375,4 +254,4 @@ def setting_names() -> list[str]:
             else:
                 yield f"{prefix}{key}"
 
-    return list(names(Settings().as_dict(), ""))
+    return list(names(settings.as_dict(), ""))

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from data_validation.errors import InputError, hint
-from data_validation.labels import EMOTIONS
+from data_validation.labels import EMOTIONS, GENDERS
+from pipelines.task_settings import AgeSettings, EmotionSettings, GenderSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -15,21 +16,29 @@ class FaceTask:
         name: Short name: pipeline, model, MLflow experiment and folder are called so.
         title: A line for people.
         label: Feature with the label.
-        classes: Class names in the model's order.
+        classes: Class names in the model's order; empty where the label is a number.
+        assessment: How the model is judged and reported, see `components.assessments`.
         schema: Curated schema, file in `data_validation/schemas`.
         module: Trainer module, dotted, with `preprocessing_fn` and `run_fn`.
+        settings: Kind of its settings.
         slices: Features by which metrics are sliced.
+        sample: Name of the drawn sample data; tasks of the same name share it.
         sample_images: How many images the demo draws.
+        real_data: Data sets that it is made for, for help texts.
     """
 
     name: str
     title: str
     label: str
     classes: tuple[str, ...]
+    assessment: str
     schema: str
     module: str
+    settings: type[Settings]
     slices: tuple[str, ...]
+    sample: str
     sample_images: int
+    real_data: str
 
 
 TASKS: Mapping[str, FaceTask] = {
@@ -40,10 +49,42 @@ TASKS: Mapping[str, FaceTask] = {
             title="Facial emotion: seven expressions",
             label="emotion",
             classes=EMOTIONS,
+            assessment="classification",
             schema="emotion.pbtxt",
             module="trainers.emotion",
+            settings=EmotionSettings,
             slices=("source", "copy_of_training"),
+            sample="expressions",
             sample_images=2000,
+            real_data="FER-2013, FERG-DB",
+        ),
+        FaceTask(
+            name="gender",
+            title="Gender: the data sets' binary labels",
+            label="gender",
+            classes=GENDERS,
+            assessment="classification",
+            schema="gender.pbtxt",
+            module="trainers.gender",
+            settings=GenderSettings,
+            slices=("source", "gender", "age_group", "race"),
+            sample="people",
+            sample_images=1500,
+            real_data="IMDB-WIKI, UTKFace",
+        ),
+        FaceTask(
+            name="age",
+            title="Age: years, with an interval",
+            label="age",
+            classes=(),
+            assessment="age",
+            schema="age.pbtxt",
+            module="trainers.age",
+            settings=AgeSettings,
+            slices=("source", "gender", "age_group", "race"),
+            sample="people",
+            sample_images=1500,
+            real_data="IMDB-WIKI, UTKFace",
         ),
     )
 }

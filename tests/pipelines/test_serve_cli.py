@@ -47,7 +47,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     place = Workspace.at(tmp_path_factory.mktemp("served"))
     for version in (1700000000, 1700000001):
         push(place.for_samples().serving / "emotion", version)
-    image = place.for_samples().sample("emotion") / "face.png"
+    image = place.for_samples().sample("expressions") / "face.png"
     image.parent.mkdir(parents=True)
     image.write_bytes(tf.io.encode_png(tf.zeros([8, 8, 3], tf.uint8)).numpy())
     return place
@@ -111,7 +111,7 @@ def test_serve_is_up_soon_and_imports_neither_tfx_nor_beam(served: Served) -> No
 
 
 def test_serve_answers_on_both_transports(served: Served, workspace: Workspace) -> None:
-    image = (workspace.for_samples().sample("emotion") / "face.png").read_bytes()
+    image = (workspace.for_samples().sample("expressions") / "face.png").read_bytes()
     with Client(served.address) as grpc, Client.rest(served.url) as rest:
         for client in (grpc, rest):
             (answer,) = client.emotion([image])
@@ -187,7 +187,7 @@ def test_the_health_check_of_compose_asks_this_server(served: Served) -> None:
 
 
 def test_what_serve_printed_can_be_pasted(served: Served, workspace: Workspace) -> None:
-    image = workspace.for_samples().sample("emotion") / "face.png"
+    image = workspace.for_samples().sample("expressions") / "face.png"
     curl, python = _examples(served, image)
     for command in (curl, python):
         answer = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=PROJECT, timeout=60)

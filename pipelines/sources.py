@@ -1,0 +1,44 @@
+"""The data folders of a run: how they are read, and whether they can be."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.readers.catalog import ReaderOptions, open_readers, select_spans
+from data_validation.errors import InputError
+from pipelines.task_settings import DataSettings
+from pipelines.tasks import FaceTask
+
+
+def reader_options(task: FaceTask, settings: DataSettings) -> ReaderOptions:
+    """Returns the cleaning rules of a task: those of its settings that readers know.
+
+    Args:
+        task: The task; only data sets with its label are read.
+        settings: Its data settings.
+    """
+    known = {field.name for field in dataclasses.fields(ReaderOptions)}
+    chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name in known}
+    return ReaderOptions(label=task.label, **chosen)
+
+
+def check(sources: Sequence[Path], task: FaceTask, settings: DataSettings) -> None:
+    """Refuses data that no reader knows, before anything heavy is loaded.
+
+    Args:
+        sources: Data folders.
+        task: The task.
+        settings: Its data settings.
+
+    Raises:
+        InputError: A folder is missing or given twice, holds no data set with the task's label, or a data set
+            lacks a column.
+    """
+    resolved = [source.resolve() for source in sources]
+    twice = next((source for source in resolved if resolved.count(source) > 1), None)
+    if twice:
+        raise InputError(f"{twice}: given twice; its images would count double")
+    for source in sources:
+        folders, _ = select_spans(source, settings.spans)
+        for folder in folders:
+            open_readers(folder, reader_options(task, settings))

@@ -1,0 +1,366 @@
+"""What can be set, task by task: frozen dataclasses that refuse values of a wrong type or range."""
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from data_validation.errors import InputError
+
+_CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+PositiveInt = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class DataSettings:
+    """What is read.
+
+    Attributes:
+        spans: How many of the newest `span-<number>` folders to read.
+        max_rejected_fraction: Share of unreadable records above which a run stops.
+    """
+
+    spans: PositiveInt = 1
+    max_rejected_fraction: Fraction = 0.01
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class ModelSettings:
+    """The network.
+
+    Attributes:
+        dropout: Share of activations dropped before the last layers.
+        flip_averaging: Average what each image and its mirror image give.
+    """
+
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.4
+    flip_averaging: bool = True
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class AugmentationSettings:
+    """Random changes of training images; 0 turns one off. See `trainers.augmentation.Augmentation`."""
+
+    flip: bool = True
+    shift: Fraction = 0.1
+    rotate_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 10.0
+    zoom: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    stretch: Fraction = 0.1
+    brightness: Fraction = 0.1
+    contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    cutout: Fraction = 0.0
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class TrainSettings:
+    """How the network is trained.
+
+    Attributes:
+        epochs: Most epochs.
+        batch_size: Images a step.
+        optimizer: `sgd` (with Nesterov momentum) or `adamw`.
+        learning_rate: Rate, or the peak of the schedule.
+        schedule: `constant` or `cosine` (to zero, after a linear warm-up).
+        warmup_epochs: Length of the warm-up.
+        momentum: Of `sgd`.
+        weight_decay: Decoupled weight decay.
+        images_per_epoch: Train on so many images an epoch, other ones each time; 0 for all.
+        patience: Epochs without a better validation metric after which training stops.
+        precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor computes in it.
+        seed: Of weights, order and augmentation.
+        warm_start: Begin with the weights of the latest blessed model.
+        augmentation: Random changes of the images.
+    """
+
+    epochs: PositiveInt = 30
+    batch_size: PositiveInt = 64
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Positive = 0.05
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_epochs: NonNegative = 1.0
+    momentum: Fraction = 0.9
+    weight_decay: NonNegative = 0.0001
+    images_per_epoch: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    patience: PositiveInt = 10
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    warm_start: bool = False
+    augmentation: AugmentationSettings = dataclasses.field(default_factory=AugmentationSettings)
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class EvaluationSettings:
+    """When a model is blessed: judged on the selection split, never on the test split."""
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class RunSettings:
+    """How nodes are run.
+
+    Attributes:
+        retries: How often a node that may be retried is tried again.
+        backoff_seconds: Wait before the first retry; doubled for each next.
+        beam_args: Beam's own options, e.g. `--runner=FlinkRunner`.
+    """
+
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    backoff_seconds: NonNegative = 2.0
+    beam_args: tuple[str, ...] = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class Settings:
+    """All settings of a run; each task has its own kind."""
+
+    data: DataSettings = dataclasses.field(default_factory=DataSettings)
+    model: ModelSettings = dataclasses.field(default_factory=ModelSettings)
+    train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
+    evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
+    run: RunSettings = dataclasses.field(default_factory=RunSettings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the settings as nested dictionaries of plain values."""
+        return dataclasses.asdict(self)
+
+
+# Classifiers
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class ClassifierTrainSettings(TrainSettings):
+    """How a classifier is trained.
+
+    Attributes:
+        label_smoothing: Share of the label's mass spread over all classes.
+    """
+
+    label_smoothing: Fraction = 0.1
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class AccuracySettings(EvaluationSettings):
+    """When a classifier is blessed.
+
+    Attributes:
+        min_accuracy: Least accuracy.
+        max_accuracy_drop: How much worse than the latest blessed model it may be.
+    """
+
+    min_accuracy: Fraction = 0.5
+    max_accuracy_drop: Fraction = 0.01
+
+
+# Emotion
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class EmotionDataSettings(DataSettings):
+    """What is read.
+
+    Attributes:
+        drop_test_duplicates: Drop evaluation and test images that are copies of training images.
+    """
+
+    drop_test_duplicates: bool = False
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class EmotionModelSettings(ModelSettings):
+    """The network.
+
+    Attributes:
+        network: `report_vgg` (report section 3.5.2) or `compact` (for CPUs).
+    """
+
+    network: Literal["report_vgg", "compact"] = "compact"
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class EmotionSettings(Settings):
+    """All settings of the emotion pipeline."""
+
+    data: EmotionDataSettings = dataclasses.field(default_factory=EmotionDataSettings)
+    model: EmotionModelSettings = dataclasses.field(default_factory=EmotionModelSettings)
+    train: ClassifierTrainSettings = dataclasses.field(default_factory=ClassifierTrainSettings)
+    evaluation: AccuracySettings = dataclasses.field(default_factory=AccuracySettings)
+
+
+# Gender and age
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class PeopleDataSettings(DataSettings):
+    """How IMDB-WIKI is cleaned; records that a rule leaves out are counted by rule.
+
+    Attributes:
+        min_face_score: Least score of the face detector. Pictures without a face are always left out.
+        single_face: Leave out pictures with a second face.
+    """
+
+    min_face_score: Annotated[float, Field(ge=-100.0, le=100.0)] = 1.0
+    single_face: bool = True
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class BackboneSettings(ModelSettings):
+    """The network.
+
+    Attributes:
+        weights: File or https:// URL of the weights of a backbone that is not trained here, in Keras's HDF5
+            form.
+        weights_sha256: What they must hash to: other weights make another model.
+    """
+
+    weights: str = ""
+    weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+
+    def _check_weights(self, backbone: str) -> None:
+        if backbone == "compact":
+            if self.weights:
+                raise InputError(
+                    f"model.weights: expected none for model.backbone=compact, found {self.weights}"
+                )
+        elif not self.weights:
+            raise InputError(
+                f"model.weights: expected a file or URL for model.backbone={backbone}, found none"
+            )
+        elif not self.weights_sha256:
+            raise InputError(
+                "model.weights_sha256: expected the hash of model.weights (`sha256sum FILE`), found none"
+            )
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class GenderDataSettings(PeopleDataSettings):
+    """What is read.
+
+    Attributes:
+        age_known: Leave out records whose age is not known, or not between 0 and 100.
+    """
+
+    age_known: bool = False
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class GenderModelSettings(BackboneSettings):
+    """The feature extractor, on whose features scikit-learn's classifiers are compared.
+
+    Attributes:
+        backbone: `vgg16` (report section 3.3), `vggface`, or `compact`, which is trained here.
+    """
+
+    backbone: Literal["compact", "vgg16", "vggface"] = "compact"
+
+    def __post_init__(self) -> None:
+        """Refuses a backbone without its weights.
+
+        Raises:
+            InputError: See there.
+        """
+        self._check_weights(self.backbone)
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class GenderSettings(Settings):
+    """All settings of the gender pipeline."""
+
+    data: GenderDataSettings = dataclasses.field(default_factory=GenderDataSettings)
+    model: GenderModelSettings = dataclasses.field(default_factory=GenderModelSettings)
+    train: ClassifierTrainSettings = dataclasses.field(default_factory=ClassifierTrainSettings)
+    evaluation: AccuracySettings = dataclasses.field(default_factory=AccuracySettings)
+
+    def __post_init__(self) -> None:
+        """Refuses a warm start of what is not trained.
+
+        Raises:
+            InputError: See there.
+        """
+        if self.train.warm_start and self.model.backbone != "compact":
+            raise InputError(
+                f"train.warm_start: model.backbone={self.model.backbone} is frozen, nothing would be trained"
+            )
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class AgeDataSettings(PeopleDataSettings):
+    """What is read.
+
+    Attributes:
+        gender_known: Leave out records whose gender is not known.
+    """
+
+    gender_known: bool = True
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class AgeModelSettings(BackboneSettings):
+    """The network.
+
+    Attributes:
+        backbone: `vggface` (report section 3.2.2) or `compact`.
+        trained_layers: `all`, or `last`: the last seven of VGG-Face (report section 3.2.2), or the last
+            stage of `compact`.
+    """
+
+    backbone: Literal["compact", "vggface"] = "compact"
+    trained_layers: Literal["all", "last"] = "all"
+
+    def __post_init__(self) -> None:
+        """Refuses a backbone without its weights.
+
+        Raises:
+            InputError: See there.
+        """
+        self._check_weights(self.backbone)
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class AgeTrainSettings(TrainSettings):
+    """How the network is trained.
+
+    Attributes:
+        label_sigma: Deviation, in years, of the Gaussian that a label is spread to; 0 for plain
+            cross-entropy.
+    """
+
+    label_sigma: Annotated[float, Field(ge=0.0, le=50.0)] = 2.0
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class MaeSettings(EvaluationSettings):
+    """When an age model is blessed.
+
+    Attributes:
+        max_mae: Largest mean absolute error, years.
+        max_mae_rise: How much larger than the latest blessed model's it may be, years.
+    """
+
+    max_mae: Positive = 10.0
+    max_mae_rise: NonNegative = 0.2
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class AgeSettings(Settings):
+    """All settings of the age pipeline."""
+
+    data: AgeDataSettings = dataclasses.field(default_factory=AgeDataSettings)
+    model: AgeModelSettings = dataclasses.field(default_factory=AgeModelSettings)
+    train: AgeTrainSettings = dataclasses.field(default_factory=AgeTrainSettings)
+    evaluation: MaeSettings = dataclasses.field(default_factory=MaeSettings)
+
+    def __post_init__(self) -> None:
+        """Refuses to freeze layers that nothing has trained.
+
+        Raises:
+            InputError: See there.
+        """
+        frozen = self.model.trained_layers == "last"
+        if frozen and self.model.backbone == "compact" and not self.train.warm_start:
+            raise InputError(
+                "model.trained_layers: last needs layers that are trained already: set "
+                "train.warm_start=true, or model.backbone=vggface"
+            )
