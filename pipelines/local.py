@@ -69,6 +69,7 @@ def run(request: RunRequest, on_change: OnChange) -> RunRecord:
     start = time.monotonic()
     workspace, task = request.workspace, request.task
     sources.check(request.sources, task, request.settings.data)
+    sources.check_weights(request.settings.model)
     key = run_key(request.settings, workspace, request.sources)
     previous = latest(workspace, task.name)
     # A warm start is never unchanged: it would begin with the model that the last run made.

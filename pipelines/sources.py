@@ -1,4 +1,4 @@
-"""The data folders of a run: how they are read, and whether they can be."""
+"""What a run is given, data folders and weights: how it is read, and whether it can be."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,8 +6,9 @@ from pathlib import Path
 
 from components.readers.catalog import ReaderOptions, open_readers, select_spans
 from data_validation.errors import InputError
-from pipelines.task_settings import DataSettings
+from pipelines.task_settings import BackboneSettings, DataSettings, ModelSettings
 from pipelines.tasks import FaceTask
+from trainers import weight_files
 
 
 def reader_options(task: FaceTask, settings: DataSettings) -> ReaderOptions:
@@ -42,3 +43,18 @@ def check(sources: Sequence[Path], task: FaceTask, settings: DataSettings) -> No
         folders, _ = select_spans(source, settings.spans)
         for folder in folders:
             open_readers(folder, reader_options(task, settings))
+
+
+def check_weights(settings: ModelSettings) -> None:
+    """Refuses a file of weights that is not there or not the one that the settings say.
+
+    Weights at a URL are fetched and checked by the Trainer, which is the one that needs them.
+
+    Args:
+        settings: A task's model settings.
+
+    Raises:
+        InputError: See there.
+    """
+    if isinstance(settings, BackboneSettings) and settings.weights and "://" not in settings.weights:
+        weight_files.obtain(settings.weights, settings.weights_sha256, folder=Path())

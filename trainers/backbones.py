@@ -6,7 +6,7 @@ from typing import Any
 
 import tf_keras as keras
 
-from trainers import weights
+from trainers import weight_files, weights
 from trainers.networks import compact, vgg
 
 SIDES = {"compact": 64, "vgg16": vgg.SIDE, "vggface": vgg.SIDE}
@@ -52,7 +52,7 @@ def pretrained_features(settings: Mapping[str, Any], folder: Path) -> keras.Mode
 
     Args:
         settings: `backbone` (`vgg16` or `vggface`), `weights` (file or URL) and `weights_sha256`.
-        folder: Where downloads are kept.
+        folder: Folder of caches; downloads are kept in it.
 
     Returns:
         A frozen model from float32 [N, 224, 224, 3] in 0..1 to float32 [N, 4096] or [N, 2622].
@@ -74,10 +74,11 @@ def load_pretrained(
     Args:
         network: The network.
         settings: `weights` (file or URL) and `weights_sha256`.
-        folder: Where downloads are kept.
+        folder: Folder of caches; downloads are kept in it.
         skip: Layers that the file does not fill.
 
     Raises:
         InputError: The weights are not there, are others than the sha256 says, or do not fit.
     """
-    weights.load(network, weights.obtain(settings["weights"], settings["weights_sha256"], folder), skip)
+    file = weight_files.obtain(settings["weights"], settings["weights_sha256"], folder)
+    weights.load(network, file, skip)

@@ -67,7 +67,9 @@ def run_fn(fn_args: Any) -> None:
     if model["flip_averaging"]:
         backbone = mirrored(backbone)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    vectors, labels = _features(fn_args, transform, backbone)
+    # Features of a network that was trained here are of use to this training only, and go with its backups.
+    cache = trained.backups if trained else Path(config["cache"])
+    vectors, labels = _features(fn_args, transform, backbone, cache / "features")
     fitted = classifiers.fit_all(vectors, labels, len(GENDERS), seed)
     best = classifiers.best_exportable(fitted)
     save_comparison(Path(fn_args.model_run_dir) / COMPARISON_FILE, fitted, best.name)
@@ -129,12 +131,10 @@ def with_head(backbone: keras.Model, head: keras.Model) -> keras.Model:
 
 
 def _features(
-    fn_args: Any, transform: tft.TFTransformOutput, backbone: keras.Model
+    fn_args: Any, transform: tft.TFTransformOutput, backbone: keras.Model, folder: Path
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Returns features float32 [N, D] and labels int64 [N] of every split."""
-    cache = features.FeatureCache(
-        Path(fn_args.custom_config["cache"]) / "features", network_weights.fingerprint(backbone)
-    )
+    cache = features.FeatureCache(folder, network_weights.fingerprint(backbone))
     # `<examples>/Split-train/*`; the Trainer is told of two splits only.
     examples = Path(fn_args.train_files[0]).parent.parent
     vectors, labels = {}, {}

@@ -166,13 +166,19 @@ def _datasets(
     count = training.count_examples(fn_args.train_files)
     images = min(count, settings["images_per_epoch"] or count)
     steps = max(1, images // batch_size)
-    train_set = (
-        training.cache_if_small(_examples(fn_args.train_files, transform, recipe), count)
-        .unbatch()
+
+    def pick(examples: tf.data.Dataset) -> tf.data.Dataset:
         # Anew each epoch, so that the first images are other ones each time.
-        .shuffle(min(count, _SHUFFLE), seed=settings["seed"])
-        .take(images)
-        .batch(batch_size, drop_remainder=images >= batch_size)
+        return examples.shuffle(min(count, _SHUFFLE), seed=settings["seed"]).take(images)
+
+    decoded = _examples(fn_args.train_files, transform, recipe)
+    if training.fits_in_memory(decoded, count):
+        decoded = pick(decoded.cache().unbatch())
+    else:
+        # Encoded images are shuffled: decoded ones would fill the memory.
+        decoded = _examples(fn_args.train_files, transform, recipe, pick=pick).unbatch()
+    train_set = (
+        decoded.batch(batch_size, drop_remainder=images >= batch_size)
         # Lost by unbatch. Without it Keras finds the end of an epoch by a step too many, which may count.
         .apply(tf.data.experimental.assert_cardinality(steps))
         .map(
@@ -181,15 +187,21 @@ def _datasets(
         )
         .prefetch(training.PARALLEL)
     )
-    validation = training.cache_if_small(
-        _examples(fn_args.eval_files, transform, recipe), training.count_examples(fn_args.eval_files)
-    ).prefetch(training.PARALLEL)
+    validation = _examples(fn_args.eval_files, transform, recipe)
+    if training.fits_in_memory(validation, training.count_examples(fn_args.eval_files)):
+        validation = validation.cache()
+    validation = validation.prefetch(training.PARALLEL)
     return training.without_autotune(train_set), training.without_autotune(validation), steps
 
 
-def _examples(files: list[str], transform: tft.TFTransformOutput, recipe: Recipe) -> tf.data.Dataset:
-    """Returns batches of (image, what the loss takes)."""
-    return training.transformed_examples(files, transform, _READ_BATCH).map(
+def _examples(
+    files: list[str],
+    transform: tft.TFTransformOutput,
+    recipe: Recipe,
+    **options: Any,
+) -> tf.data.Dataset:
+    """Returns batches of (image, what the loss takes); see `training.transformed_examples` for the options."""
+    return training.transformed_examples(files, transform, _READ_BATCH, **options).map(
         lambda features: (features[IMAGE], recipe.target(features[recipe.label])),
         num_parallel_calls=training.PARALLEL,
     )

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ logger = logging.getLogger("hexaface.trainer")
 # Parallel calls and prefetched batches.
 PARALLEL = max(2, os.cpu_count() or 1)
 # Decoded images are kept in memory up to this many bytes; larger sets are decoded every epoch.
-CACHE_BYTES = 4 << 30
+CACHE_BYTES = 2 << 30
 
 
 def strategy(precision: str) -> tf.distribute.Strategy:
@@ -52,7 +52,10 @@ def strategy(precision: str) -> tf.distribute.Strategy:
 
 
 def transformed_examples(
-    patterns: list[str], transform: tft.TFTransformOutput, batch_size: int
+    patterns: list[str],
+    transform: tft.TFTransformOutput,
+    batch_size: int,
+    pick: Callable[[tf.data.Dataset], tf.data.Dataset] = lambda records: records,
 ) -> tf.data.Dataset:
     """Reads examples and applies the transform graph, as serving does.
 
@@ -60,9 +63,10 @@ def transformed_examples(
         patterns: File patterns of gzipped TFRecords of tf.Example.
         transform: Output of the Transform node.
         batch_size: Examples a batch while decoding.
+        pick: Chooses or reorders the records while they are small: serialised, before they are decoded.
 
     Returns:
-        Batches of transformed features by name, in file order.
+        Batches of transformed features by name, in file order unless `pick` changes it.
     """
     files = sorted(tf.io.gfile.glob(patterns))
     specification = transform.raw_feature_spec()
@@ -72,7 +76,7 @@ def transformed_examples(
         return layer(tf.io.parse_example(serialized, specification))
 
     records = tf.data.TFRecordDataset(files, compression_type="GZIP")
-    return records.batch(batch_size).map(apply, num_parallel_calls=PARALLEL)
+    return pick(records).batch(batch_size).map(apply, num_parallel_calls=PARALLEL)
 
 
 def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -95,19 +99,16 @@ def count_examples(patterns: list[str]) -> int:
     return int(records.batch(4096).map(tf.shape).map(lambda shape: shape[0]).reduce(0, lambda a, b: a + b))
 
 
-def cache_if_small(dataset: tf.data.Dataset, examples: int) -> tf.data.Dataset:
-    """Keeps a batched data set in memory if its examples fit into CACHE_BYTES.
+def fits_in_memory(dataset: tf.data.Dataset, examples: int) -> bool:
+    """Tells whether the examples of a batched data set may be kept in memory: they take up to CACHE_BYTES.
 
     Args:
         dataset: Batches.
         examples: How many examples it has in all.
-
-    Returns:
-        The data set, cached or as it was.
     """
     specs = tf.nest.flatten(dataset.element_spec)
     per_example = sum(spec.dtype.size * math.prod(spec.shape[1:]) for spec in specs)
-    return dataset.cache() if per_example * examples <= CACHE_BYTES else dataset
+    return per_example * examples <= CACHE_BYTES
 
 
 def backup_folder(root: str, *identity: Any) -> Path:

@@ -18,7 +18,7 @@ def draw_errors(file: Path, errors: pd.DataFrame, title: str) -> None:
         errors: A row a group with `mae`, `bias` (years) and `support`.
         title: Heading.
     """
-    figure, axes = plt.subplots(figsize=(max(4.8, 0.9 * len(errors) + 1.5), 3.8), layout="constrained")
+    figure, axes = plt.subplots(figsize=(max(4.8, 0.9 * len(errors) + 1.5), 4.2), layout="constrained")
     bars = axes.bar(errors.index, errors["mae"], color="tab:blue", label="mean absolute error")
     axes.bar_label(bars, [f"{error:.1f}" for error in errors["mae"]], fontsize=8, padding=2)
     axes.plot(errors.index, errors["bias"], "D", color="tab:orange", label="bias (taken for older: above 0)")
@@ -32,7 +32,7 @@ def draw_errors(file: Path, errors: pd.DataFrame, title: str) -> None:
     axes.margins(y=0.15)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     axes.set_title(title)
     figure.savefig(file, dpi=110)
     plt.close(figure)

@@ -18,10 +18,10 @@ from trainers.training import (
     BestWeights,
     Monitor,
     backup_folder,
-    cache_if_small,
     count_examples,
     discard_backups,
     fit,
+    fits_in_memory,
 )
 
 STEPS, BATCH, FEATURES, CLASSES = 4, 8, 5, 3
@@ -302,11 +302,17 @@ def test_a_training_that_stopped_early_is_not_trained_again(tmp_path):
 @pytest.mark.parametrize(
     ("count", "images_per_epoch", "steps"), [(300, 0, 37), (5, 0, 1), (300, 80, 10), (300, 1000, 37)]
 )
-def test_the_number_of_training_steps_is_known(monkeypatch, count, images_per_epoch, steps):
+@pytest.mark.parametrize("memory", [0, 1 << 30])
+def test_the_number_of_training_steps_is_known(monkeypatch, count, images_per_epoch, steps, memory):
     images = tf.random.uniform([count, 8, 8, 1])
     features = {IMAGE: images, emotion.LABEL: tf.range(count, dtype=tf.int64)}
-    examples = tf.data.Dataset.from_tensor_slices(features).batch(256)
-    monkeypatch.setattr(training, "transformed_examples", lambda *arguments, **options: examples)
+    records = tf.data.Dataset.from_tensor_slices(features)
+    monkeypatch.setattr(
+        training,
+        "transformed_examples",
+        lambda files, transform, size, pick=lambda records: records: pick(records).batch(size),
+    )
+    monkeypatch.setattr(training, "CACHE_BYTES", memory)
     monkeypatch.setattr(training, "count_examples", lambda patterns: count)
     augmentation = dict.fromkeys(
         ("shift", "rotate_degrees", "zoom", "stretch", "brightness", "contrast", "cutout"), 0.0
@@ -427,6 +433,4 @@ def test_what_fits_in_memory(monkeypatch):
     ).map(lambda *parts: tuple(tf.ensure_shape(part, [None, *part.shape[1:]]) for part in parts))
     each = 48 * 48 * 4 + 7 * 4 + 8
     monkeypatch.setattr(training, "CACHE_BYTES", 10 * each)
-    assert cache_if_small(dataset, 11) is dataset
-    assert cache_if_small(dataset, 10) is not dataset
-    assert cache_if_small(dataset, 0) is not dataset
+    assert [fits_in_memory(dataset, count) for count in (11, 10, 0)] == [False, True, True]

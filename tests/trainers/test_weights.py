@@ -17,7 +17,7 @@ import pytest
 import tf_keras as keras
 
 from data_validation.errors import InputError
-from trainers import weights
+from trainers import weight_files, weights
 from trainers.networks import vgg
 
 SCALE = 1 / 32
@@ -69,15 +69,15 @@ def server() -> Iterator[tuple[str, list[str]]]:
 
 def refused(location: str, sha256: str, folder: Path) -> str:
     with pytest.raises(InputError) as error:
-        weights.obtain(location, sha256, folder)
+        weight_files.obtain(location, sha256, folder)
     return str(error.value)
 
 
 def test_local_file_needs_no_hash(tmp_path: Path) -> None:
     file = tmp_path / "vgg.h5"
     file.write_bytes(CONTENT)
-    assert weights.obtain(str(file), "", tmp_path) == file
-    assert weights.obtain(str(file), SHA256.upper(), tmp_path) == file
+    assert weight_files.obtain(str(file), "", tmp_path) == file
+    assert weight_files.obtain(str(file), SHA256.upper(), tmp_path) == file
 
 
 def test_local_file_with_another_hash_is_refused(tmp_path: Path) -> None:
@@ -115,13 +115,13 @@ def test_url_without_hash_is_refused_and_not_fetched(server: tuple[str, list[str
 def test_url_is_fetched_once(server: tuple[str, list[str]], tmp_path: Path) -> None:
     url, asked = server
     folder = tmp_path / "cache"
-    file = weights.obtain(f"{url}/a/weights.h5?key=1", SHA256, folder)
+    file = weight_files.obtain(f"{url}/a/weights.h5?key=1", SHA256, folder)
     assert file.read_bytes() == CONTENT
     assert file.name == f"{SHA256[:16]}-weights.h5"
-    assert weights.obtain(f"{url}/a/weights.h5?key=1", SHA256, folder) == file
+    assert weight_files.obtain(f"{url}/a/weights.h5?key=1", SHA256, folder) == file
     assert asked == ["/a/weights.h5?key=1"]
     file.write_bytes(b"damaged")
-    assert weights.obtain(f"{url}/a/weights.h5?key=1", SHA256, folder).read_bytes() == CONTENT
+    assert weight_files.obtain(f"{url}/a/weights.h5?key=1", SHA256, folder).read_bytes() == CONTENT
     assert list(folder.iterdir()) == [file]
 
 
@@ -156,7 +156,7 @@ def test_failed_downloads_say_why(
 def test_stream_of_unknown_length_is_bounded(
     server: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "MOST_BYTES", 2 << 20)
+    monkeypatch.setattr(weight_files, "MOST_BYTES", 2 << 20)
     assert "at most 2 MiB" in refused(f"{server[0]}/endless", SHA256, tmp_path)
 
 
@@ -173,13 +173,13 @@ def test_progress_is_logged_and_parts_of_killed_runs_go(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(weights, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(weight_files, "LOG_SECONDS", 0.0)
     old, new = tmp_path / "old.1.part", tmp_path / "new.2.part"
     old.write_bytes(b"")
     new.write_bytes(b"")
     os.utime(old, (0, 0))
     with caplog.at_level(logging.INFO, "hexaface.trainer"):
-        weights.obtain(f"{server[0]}/weights.h5", SHA256, tmp_path)
+        weight_files.obtain(f"{server[0]}/weights.h5", SHA256, tmp_path)
     assert caplog.messages[0] == "weights 1 of 4 MiB"
     assert (old.exists(), new.exists()) == (False, True)
 
