@@ -223,7 +223,12 @@ def _check(ingestion: Ingestion, folders: list[Path], max_rejected_fraction: flo
         )
     empty = [split for split in SPLITS if not ingestion.split_total(split)]
     if empty:
-        raise InputError(f"{where}: no records for the split {', '.join(empty)} (of {kept} read)")
+        dropped = Counter({reason: count for (_, reason), count in ingestion.dropped.items()})
+        rules = "; ".join(f"{count} x {reason}" for reason, count in dropped.most_common(3))
+        raise InputError(
+            f"{where}: no records for the split {', '.join(empty)} (of {kept} kept"
+            f"{f', {dropped.total()} left out by cleaning: {rules}' if rules else ''})"
+        )
 
 
 class FaceExampleGenDriver(base_driver.BaseDriver, portable_driver.BaseDriver):

@@ -1,9 +1,11 @@
-"""One run of the emotion pipeline, shared by the tests of pipelines and models."""
+"""One run of each pipeline, shared by the tests of pipelines, models and serving."""
 
 from pathlib import Path
 
+import people_runs
 import pytest
 from emotion_runs import IMAGES, OVERRIDES, EmotionRun, run
+from people_runs import PeopleRun
 
 from pipelines import settings
 from pipelines.local import RunRequest
@@ -28,3 +30,26 @@ def emotion_run(tmp_path_factory: pytest.TempPathFactory, emotion_samples: Path)
         TASKS["emotion"], settings.load("demo", "emotion", OVERRIDES), workspace, (emotion_samples,)
     )
     return run(request)
+
+
+@pytest.fixture(scope="session")
+def people_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from components.samples.people_set import write_imdb_wiki
+
+    return write_imdb_wiki(tmp_path_factory.mktemp("people"), people_runs.RECORDS, seed=1).parent
+
+
+@pytest.fixture(scope="session")
+def people_workspace(tmp_path_factory: pytest.TempPathFactory) -> settings.Workspace:
+    """Where both pipelines of people run, as a person would have it."""
+    return settings.Workspace.at(tmp_path_factory.mktemp("people_workspace"))
+
+
+@pytest.fixture(scope="session")
+def gender_run(people_samples: Path, people_workspace: settings.Workspace) -> PeopleRun:
+    return people_runs.run(people_runs.request("gender", people_workspace, people_samples))
+
+
+@pytest.fixture(scope="session")
+def age_run(people_samples: Path, people_workspace: settings.Workspace) -> PeopleRun:
+    return people_runs.run(people_runs.request("age", people_workspace, people_samples))

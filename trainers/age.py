@@ -9,6 +9,7 @@ import tf_keras as keras
 
 from data_validation.labels import AGE_CLASSES
 from trainers import age_distribution, backbones, image_training, preprocessing, training
+from trainers.image_training import Recipe
 from trainers.networks import vgg
 from trainers.networks.compact import freeze_all_but_last_stage
 from trainers.saved_models import AgeModule, export
@@ -44,7 +45,28 @@ def run_fn(fn_args: Any) -> None:
     """
     config = fn_args.custom_config
     model = config["model"]
-    recipe = image_training.Recipe(
+    training_recipe = recipe(config)
+    trained = image_training.train(fn_args, training_recipe)
+    module = AgeModule(trained.network, trained.transform, LABEL, model["flip_averaging"])
+    export(
+        module,
+        fn_args.serving_model_dir,
+        image_training.about(fn_args, LABEL, training_recipe.monitor, trained.history),
+    )
+    training.discard_backups(trained.backups)
+
+
+def recipe(config: Mapping[str, Any]) -> Recipe:
+    """Describes the training: cross-entropy with labels spread over some years, judged by the MAE.
+
+    Args:
+        config: Settings `model` and `train`, and `cache`, the folder of caches.
+
+    Returns:
+        The recipe.
+    """
+    model = config["model"]
+    return Recipe(
         label=LABEL,
         build=lambda: build_network(model),
         target=lambda years: years,
@@ -53,14 +75,6 @@ def run_fn(fn_args: Any) -> None:
         monitor=Monitor("val_mae", lower_is_better=True),
         load=_pretrained(model, Path(config["cache"])),
     )
-    trained = image_training.train(fn_args, recipe)
-    module = AgeModule(trained.network, trained.transform, LABEL, model["flip_averaging"])
-    export(
-        module,
-        fn_args.serving_model_dir,
-        image_training.about(fn_args, LABEL, recipe.monitor, trained.history),
-    )
-    training.discard_backups(trained.backups)
 
 
 def build_network(settings: Mapping[str, Any]) -> keras.Model:

@@ -200,7 +200,7 @@ def _examples(
     recipe: Recipe,
     **options: Any,
 ) -> tf.data.Dataset:
-    """Returns batches of (image, what the loss takes); see `training.transformed_examples` for the options."""
+    """Returns batches of (image, what the loss takes); options of `training.transformed_examples`."""
     return training.transformed_examples(files, transform, _READ_BATCH, **options).map(
         lambda features: (features[IMAGE], recipe.target(features[recipe.label])),
         num_parallel_calls=training.PARALLEL,

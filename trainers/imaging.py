@@ -30,7 +30,8 @@ def resize(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
     Returns:
         float32 [..., height, width, C], values 0 to 1; bilinear with anti-aliasing.
     """
-    scaled = tf.cast(images, tf.float32) / 255.0
+    # A product: TensorFlow makes one of a division in some places, in others not, and the last digit differs.
+    scaled = tf.cast(images, tf.float32) * (1.0 / 255.0)
     shape = tf.shape(images)
     same = tf.logical_and(tf.equal(shape[-3], height), tf.equal(shape[-2], width))
     resized = tf.cond(

@@ -1,6 +1,5 @@
 """How the exported emotion model behaves, whatever its accuracy."""
 
-import io
 import json
 from pathlib import Path
 
@@ -8,18 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
-import tf_keras as keras
 from emotion_runs import EPOCHS, EmotionRun
-from PIL import Image
+from face_pictures import JUNK, example_of, held_back, pixels, png, seen_by_training_and_serving
 
 from components.face_example_gen import to_example
-from components.readers.catalog import ReaderOptions, open_readers
 from components.readers.ferg import FergReader
 from components.readers.record import FaceRecord
 from data_validation.labels import EMOTIONS
 from trainers.imaging import decode_batch
-from trainers.saved_models import ClassifierModule, export
-from trainers.training import transformed_examples
 
 pytestmark = pytest.mark.e2e
 
@@ -34,26 +29,11 @@ def model(emotion_run: EmotionRun):
 @pytest.fixture(scope="module")
 def faces(emotion_samples: Path) -> list[FaceRecord]:
     """Test images of both sources."""
-    records = [
-        reader.load(item)
-        for reader in open_readers(emotion_samples, ReaderOptions())
-        for item in reader.items()
-    ]
-    return [record for record in records if record.split == "test"]
+    return held_back(emotion_samples)
 
 
 def scores(model, images: list[bytes]) -> np.ndarray:
     return model.signatures["serving_default"](image_bytes=tf.constant(images))["scores"].numpy()
-
-
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def pixels(record: FaceRecord) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(record.image)).convert("L"))
 
 
 def test_signatures(model) -> None:
@@ -100,35 +80,17 @@ def test_signatures_agree(model, faces: list[FaceRecord]) -> None:
 
 
 def test_example_without_label_is_served(model, faces: list[FaceRecord]) -> None:
-    example = tf.train.Example(
-        features=tf.train.Features(
-            feature={"image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[faces[0].image]))}
-        )
-    )
-    answer = model.signatures["serve_examples"](inputs=tf.constant([example.SerializeToString()]))
+    answer = model.signatures["serve_examples"](inputs=tf.constant([example_of(faces[0].image)]))
     np.testing.assert_allclose(answer["scores"].numpy(), scores(model, [faces[0].image]), atol=TOLERANCE)
 
 
 def test_training_and_serving_see_the_same_tensor(
     emotion_run: EmotionRun, faces: list[FaceRecord], tmp_path: Path
 ) -> None:
-    """A network that only flattens its input shows what a network gets to see."""
     outputs = {node.node: node.outputs for node in emotion_run.record.nodes}
     transform = tft.TFTransformOutput(outputs["Transform"]["transform_graph"])
-    file = str(tmp_path / "examples.gz")
-    with tf.io.TFRecordWriter(file, "GZIP") as writer:
-        for face in faces:
-            writer.write(to_example(face).SerializeToString())
-    (training,) = transformed_examples([file], transform, batch_size=len(faces))
-    labels = [EMOTIONS[number] for number in training["emotion"].numpy()]
-    assert labels == [face.labels["emotion"] for face in faces]
-
-    flatten = keras.Sequential([keras.layers.Flatten(input_shape=(48, 48, 1))])
-    names = [str(number) for number in range(48 * 48)]
-    module = ClassifierModule(flatten, transform, "emotion", names, flip_averaging=False)
-    export(module, str(tmp_path / "model"), about={})
-    served = scores(tf.saved_model.load(str(tmp_path / "model")), [face.image for face in faces])
-    seen = tf.nn.softmax(tf.reshape(training["image/encoded"], [len(faces), -1])).numpy()
+    numbers, seen, served = seen_by_training_and_serving(transform, "emotion", (48, 48, 1), faces, tmp_path)
+    assert [EMOTIONS[number] for number in numbers] == [face.labels["emotion"] for face in faces]
     np.testing.assert_array_equal(served, seen)
 
 
@@ -169,7 +131,7 @@ def test_mirror_image_is_judged_alike(model, faces: list[FaceRecord]) -> None:
     np.testing.assert_allclose(straight, mirrored, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("junk", [b"", b"not an image", b"\xff\xd8\xff\xe0 broken"])
+@pytest.mark.parametrize("junk", JUNK)
 def test_junk_is_refused_as_invalid(model, junk: bytes) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError):
         scores(model, [junk])

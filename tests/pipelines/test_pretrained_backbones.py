@@ -31,7 +31,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(task: str, backbone: str, tmp_path: Path) -> tuple[RunRecord, Path]:
-    """Runs the profile of the report on a few drawn faces; returns the record and the weights that it read."""
+    """Runs the report's profile on a few drawn faces; returns the record and the file of weights."""
     write_imdb_wiki(tmp_path / "data", 80, seed=1)
     network = {"vgg16": vgg.vgg16_features, "vggface": vgg.vggface_descriptor}[backbone]()
     weights = tmp_path / "weights.h5"
