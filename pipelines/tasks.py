@@ -69,7 +69,7 @@ TASKS: Mapping[str, FaceTask] = {
             settings=GenderSettings,
             slices=("source", "gender", "age_group", "race"),
             sample="people",
-            sample_images=1500,
+            sample_images=1200,
             real_data="IMDB-WIKI, UTKFace",
         ),
         FaceTask(
@@ -83,7 +83,7 @@ TASKS: Mapping[str, FaceTask] = {
             settings=AgeSettings,
             slices=("source", "gender", "age_group", "race"),
             sample="people",
-            sample_images=1500,
+            sample_images=1200,
             real_data="IMDB-WIKI, UTKFace",
         ),
     )
