@@ -15,6 +15,8 @@ from trainers.imaging import from_pixels
 from trainers.preprocessing import IMAGE
 
 ABOUT_FILE = "about.json"
+# What the Evaluator calls the transformed label: not like the feature, by whose names it slices.
+LABEL_OUTPUT = "label"
 # The interval that an age comes with holds four fifths of the probability (CompreFace and Rekognition give
 # ranges too, without saying how sure they are).
 LOW, HIGH = 0.1, 0.9
@@ -117,7 +119,7 @@ class ImageModule(tf.Module):
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def transform_label(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Example [N] to the transformed label alone, for the Evaluator."""
-        return {self._label: self._from_examples(examples, self._label)}
+        return {LABEL_OUTPUT: self._from_examples(examples, self._label)}
 
     def signatures(self) -> dict[str, Any]:
         """Returns the signatures by the names that serving and the Evaluator use."""

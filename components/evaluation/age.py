@@ -21,6 +21,7 @@ from components.evaluation.slices import (
 )
 from data_validation.ingestion import Ingestion
 from data_validation.labels import AGE_GROUPS, UNKNOWN
+from trainers.saved_models import LABEL_OUTPUT
 
 
 class AgeAssessment:
@@ -55,7 +56,7 @@ class AgeAssessment:
                 tfma.ModelSpec(
                     signature_name="examples",
                     preprocessing_function_names=["transform_label"],
-                    label_key=self._label,
+                    label_key=LABEL_OUTPUT,
                     model_type="tf_generic",
                 )
             ],

@@ -21,6 +21,7 @@ from components.evaluation.slices import (
 )
 from data_validation.ingestion import Ingestion
 from trainers.comparison import COMPARISON_FILE, load_comparison
+from trainers.saved_models import LABEL_OUTPUT
 
 
 class ClassificationAssessment:
@@ -30,7 +31,7 @@ class ClassificationAssessment:
         """Sets up the assessment.
 
         Args:
-            label: Feature that the signature `transform_label` numbers.
+            label: Feature with the class name.
             classes: Class names in the model's order.
         """
         self._label = label
@@ -52,7 +53,7 @@ class ClassificationAssessment:
                 tfma.ModelSpec(
                     signature_name="examples",
                     preprocessing_function_names=["transform_label"],
-                    label_key=self._label,
+                    label_key=LABEL_OUTPUT,
                     model_type="tf_generic",
                 )
             ],
@@ -75,7 +76,8 @@ class ClassificationAssessment:
             per_class = figures.per_class_table(matrix, self._classes)
             metrics[key] = {
                 "accuracy": figures.accuracy(matrix),
-                "macro_f1": float(per_class["f1"].mean()),
+                # Of the classes that are there: a slice by the label itself has one.
+                "macro_f1": float(per_class["f1"][per_class["support"] > 0].mean()),
                 "support": int(matrix.sum()),
             }
         return metrics

@@ -13,7 +13,15 @@ from components.readers.fer2013 import COPY_FEATURE, FerCsvReader, FerFolderRead
 from components.readers.ferg import FergReader
 from components.readers.record import SPLITS, FaceRecord
 from data_validation.image_quality import UnreadableImageError
-from data_validation.labels import EMOTIONS
+from data_validation.labels import (
+    AGE_GROUPS,
+    EMOTIONS,
+    GENDERS,
+    MAX_AGE,
+    RACES,
+    UNKNOWN,
+    person_labels,
+)
 from pipelines.tasks import TASKS
 from trainers.imaging import decode
 
@@ -167,3 +175,21 @@ def test_usual_images_can_be_decoded_for_training(encode, face, mode, file_forma
     assert decoded.shape == (32, 32, 3)
     brightness = example.features.feature["image/brightness"].float_list.value[0]
     assert np.mean(decoded) / 255 == pytest.approx(brightness, abs=0.05)
+
+
+@pytest.mark.parametrize("task", ["gender", "age"])
+def test_domains_of_people_are_those_of_the_code(task):
+    parsed = text_format.Parse((SCHEMAS / f"{task}.pbtxt").read_text(encoding="utf-8"), schema_pb2.Schema())
+    gender_unknown, age_unknown = ((), (UNKNOWN,)) if task == "gender" else ((UNKNOWN,), ())
+    assert {domain.name: tuple(domain.value) for domain in parsed.string_domain} == {
+        "gender": (*GENDERS, *gender_unknown),
+        "age_group": (*AGE_GROUPS, *age_unknown),
+        "race": (*RACES, UNKNOWN),
+        "source": ("wiki", "imdb", "utkface"),
+        "split": SPLITS,
+    }
+    features = {feature.name: feature for feature in parsed.feature}
+    for labels in (person_labels(task, 30, "male"), person_labels(task, 100, "female", "asian")):
+        assert labels.keys() <= features.keys()
+    if task == "age":
+        assert (features["age"].int_domain.min, features["age"].int_domain.max) == (0, MAX_AGE)

@@ -165,6 +165,7 @@ def test_slices_are_by_all_that_is_known_of_a_person(finished: PeopleRun) -> Non
                 if name.startswith(f"split={split}, {feature}=")
             ]
             assert sum(support) == slices[f"split={split}"]["support"] > 0, (split, feature)
+    assert {f"split=test, gender={gender}" for gender in GENDERS} <= set(slices)
     assert slices["split=test, race=unknown"] == slices["split=test"]
     assert slices["split=test, source=wiki"] == slices["split=test"]
     assert metrics(finished)["test"] == slices["split=test"]
