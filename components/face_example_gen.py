@@ -25,7 +25,7 @@ from components.compat import tfx
 from components.readers.catalog import ReaderOptions, fingerprint, open_readers, select_spans
 from components.readers.record import SPLITS, FaceRecord, Reader, RecordDropped, RecordRejected
 from data_validation.errors import InputError
-from data_validation.image_quality import UnreadableImageError, measure
+from data_validation.image_quality import MIN_SIDE, UnreadableImageError, measure
 from data_validation.ingestion import INGESTION_FILE, REJECTED_FILE, Ingestion
 from trainers.imaging import decode
 
@@ -43,9 +43,9 @@ def to_example(record: FaceRecord) -> tf.train.Example:
         An Example with `image/*`, `source`, `split` and the record's labels.
 
     Raises:
-        UnreadableImageError: The image does not decode.
+        UnreadableImageError: The image does not decode, or is too small to be a face.
     """
-    quality = measure(record.image)
+    quality = measure(record.image, MIN_SIDE)
     try:
         # Pillow is kinder to damaged files than TensorFlow, which is what training and serving decode with.
         decode(tf.constant(record.image), channels=3)

@@ -8,10 +8,12 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 # Above this, decoding could exhaust a worker: 64 megapixels is more than any camera's face picture needs.
 MAX_PIXELS = 64_000_000
+# Below this, nobody could tell what a face shows; data sets have such pictures in the place of lost ones.
+MIN_SIDE = 16
 # What training and serving decode.
 FORMATS = ("JPEG", "PNG", "GIF")
 
@@ -66,23 +68,32 @@ def read_luma(encoded: bytes) -> Image.Image:
             return image.convert("L")
     except UnreadableImageError:
         raise
+    except UnidentifiedImageError as error:
+        # Its own message holds an address in memory, another one each time.
+        raise UnreadableImageError("image cannot be decoded: no JPEG, PNG or GIF") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableImageError(f"image cannot be decoded: {error}") from error
 
 
-def measure(encoded: bytes) -> ImageQuality:
+def measure(encoded: bytes, min_side: int = 1) -> ImageQuality:
     """Decodes an image fully and measures it.
 
     Args:
         encoded: A JPEG, PNG or GIF, which are what training and serving decode.
+        min_side: Least height and width, pixels.
 
     Returns:
         The measures of the image's luma.
 
     Raises:
-        UnreadableImageError: The bytes are no image, are truncated, or hold more than MAX_PIXELS.
+        UnreadableImageError: The bytes are no image, are truncated, hold more than MAX_PIXELS or have a side
+            below `min_side`.
     """
     luma = np.asarray(read_luma(encoded), dtype=np.float32) / 255.0
+    if min(luma.shape) < min_side:
+        raise UnreadableImageError(
+            f"image of {luma.shape[1]}x{luma.shape[0]} is smaller than {min_side}x{min_side}"
+        )
     return ImageQuality(
         height=luma.shape[0],
         width=luma.shape[1],

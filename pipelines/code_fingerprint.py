@@ -9,7 +9,18 @@ from pathlib import Path
 _PROJECT = Path(__file__).parent.parent
 _SUFFIXES = (".py", ".yaml", ".pbtxt")
 # Packages whose other versions may give other results.
-_PACKAGES = ("tfx", "tensorflow", "tf-keras", "tensorflow-model-analysis", "apache-beam", "pillow", "numpy")
+_PACKAGES = (
+    "tfx",
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-model-analysis",
+    "apache-beam",
+    "pillow",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "h5py",
+)
 
 
 @cache

@@ -15,7 +15,7 @@ from components.readers.catalog import ReaderOptions, fingerprint, open_readers,
 from components.readers.record import SPLITS, FaceRecord, Reader, RecordDropped, RecordRejected
 from components.samples.contact_sheet import contact_sheet
 from data_validation.errors import InputError
-from data_validation.image_quality import ImageQuality, UnreadableImageError, measure
+from data_validation.image_quality import MIN_SIDE, ImageQuality, UnreadableImageError, measure
 
 _SHEET_COLUMNS = 8
 _SHEET_CELL = 96
@@ -62,7 +62,7 @@ def _read(reader: Reader, console: Console) -> _Findings:
     for item in track(list(reader.items()), f"reading {reader.source}", console=console, transient=True):
         try:
             record = reader.load(item)
-            quality = measure(record.image)
+            quality = measure(record.image, MIN_SIDE)
         except (RecordRejected, UnreadableImageError) as error:
             findings.rejected[str(error)] += 1
             continue

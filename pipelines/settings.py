@@ -231,7 +231,12 @@ def _check(values: Mapping[str, Any], origin: str, task: str) -> Settings:
 
 
 # Where pydantic's words are not those of a settings file.
-_EXPECTED = {"tuple_type": "a list", "dataclass_type": "a section with settings"}
+_EXPECTED = {
+    "tuple_type": "a list",
+    "dataclass_type": "a section with settings",
+    # There is one pattern, that of hashes.
+    "string_pattern_mismatch": "64 hexadecimal digits",
+}
 
 
 def _explain(detail: Any, origin: str, known: list[str]) -> str:

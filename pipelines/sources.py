@@ -56,5 +56,9 @@ def check_weights(settings: ModelSettings) -> None:
     Raises:
         InputError: See there.
     """
-    if isinstance(settings, BackboneSettings) and settings.weights and "://" not in settings.weights:
+    if not isinstance(settings, BackboneSettings) or not settings.weights:
+        return
+    if "://" in settings.weights:
+        weight_files.check_url(settings.weights)
+    else:
         weight_files.obtain(settings.weights, settings.weights_sha256, folder=Path())

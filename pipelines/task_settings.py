@@ -94,7 +94,13 @@ class TrainSettings:
 
 @dataclass(frozen=True, config=_CHECKED)
 class EvaluationSettings:
-    """When a model is blessed: judged on the selection split, never on the test split."""
+    """When a model is blessed: judged on the selection split, never on the test split.
+
+    Attributes:
+        min_images: Least number of images to judge on; a verdict on fewer says nothing.
+    """
+
+    min_images: PositiveInt = 20
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -210,23 +216,31 @@ class BackboneSettings(ModelSettings):
     """The network.
 
     Attributes:
+        backbone: Its kind.
         weights: File or https:// URL of the weights of a backbone that is not trained here, in Keras's HDF5
             form.
         weights_sha256: What they must hash to: other weights make another model.
     """
 
+    backbone: str = "compact"
     weights: str = ""
-    weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    weights_sha256: Annotated[str, Field(pattern="^([0-9a-fA-F]{64})?$")] = ""
 
-    def _check_weights(self, backbone: str) -> None:
-        if backbone == "compact":
-            if self.weights:
-                raise InputError(
-                    f"model.weights: expected none for model.backbone=compact, found {self.weights}"
-                )
+    def __post_init__(self) -> None:
+        """Refuses a backbone without its weights, and weights that no backbone takes.
+
+        Raises:
+            InputError: See there.
+        """
+        if self.backbone == "compact":
+            for name in ("weights", "weights_sha256"):
+                if getattr(self, name):
+                    raise InputError(
+                        f"model.{name}: expected none for model.backbone=compact, found {getattr(self, name)}"
+                    )
         elif not self.weights:
             raise InputError(
-                f"model.weights: expected a file or URL for model.backbone={backbone}, found none"
+                f"model.weights: expected a file or URL for model.backbone={self.backbone}, found none"
             )
         elif not self.weights_sha256:
             raise InputError(
@@ -255,18 +269,13 @@ class GenderModelSettings(BackboneSettings):
 
     backbone: Literal["compact", "vgg16", "vggface"] = "compact"
 
-    def __post_init__(self) -> None:
-        """Refuses a backbone without its weights.
-
-        Raises:
-            InputError: See there.
-        """
-        self._check_weights(self.backbone)
-
 
 @dataclass(frozen=True, config=_CHECKED)
 class GenderSettings(Settings):
-    """All settings of the gender pipeline."""
+    """All settings of the gender pipeline.
+
+    A backbone that comes with its weights is frozen: of `train`, only the seed has a meaning for it.
+    """
 
     data: GenderDataSettings = dataclasses.field(default_factory=GenderDataSettings)
     model: GenderModelSettings = dataclasses.field(default_factory=GenderModelSettings)
@@ -308,14 +317,6 @@ class AgeModelSettings(BackboneSettings):
 
     backbone: Literal["compact", "vggface"] = "compact"
     trained_layers: Literal["all", "last"] = "all"
-
-    def __post_init__(self) -> None:
-        """Refuses a backbone without its weights.
-
-        Raises:
-            InputError: See there.
-        """
-        self._check_weights(self.backbone)
 
 
 @dataclass(frozen=True, config=_CHECKED)

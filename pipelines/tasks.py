@@ -17,7 +17,7 @@ class FaceTask:
         title: A line for people.
         label: Feature with the label.
         classes: Class names in the model's order; empty where the label is a number.
-        assessment: How the model is judged and reported, see `components.assessments`.
+        assessment: How the model is judged and reported, see `components.evaluation.assessments`.
         schema: Curated schema, file in `data_validation/schemas`.
         module: Trainer module, dotted, with `preprocessing_fn` and `run_fn`.
         settings: Kind of its settings.

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from data_validation.errors import InputError
 from data_validation.labels import AGE_CLASSES
 from trainers import age_distribution, backbones, image_training, preprocessing, training
 from trainers.image_training import Recipe
@@ -45,6 +46,11 @@ def run_fn(fn_args: Any) -> None:
     """
     config = fn_args.custom_config
     model = config["model"]
+    if model["backbone"] == "compact" and model["trained_layers"] == "last" and not fn_args.base_model:
+        raise InputError(
+            "model.trained_layers: last needs a blessed model to start from, found none; train one with "
+            "model.trained_layers=all first"
+        )
     training_recipe = recipe(config)
     trained = image_training.train(fn_args, training_recipe)
     module = AgeModule(trained.network, trained.transform, LABEL, model["flip_averaging"])
@@ -89,7 +95,7 @@ def build_network(settings: Mapping[str, Any]) -> keras.Model:
     """
     last = settings["trained_layers"] == "last"
     if settings["backbone"] == "vggface":
-        return vgg.vggface_ages(AGE_CLASSES, trainable_layers=vgg.LAST_LAYERS if last else None)
+        return vgg.vggface_ages(AGE_CLASSES, vgg.LAST_LAYERS if last else None, dropout=settings["dropout"])
     network = backbones.compact_network(settings, AGE_CLASSES)
     if last:
         freeze_all_but_last_stage(network)

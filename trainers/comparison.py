@@ -40,20 +40,23 @@ class Comparison:
 
     Attributes:
         chosen: name of the classifier that the model has.
+        features: what network the features are of, in words.
         results: in the order in which they were fitted.
     """
 
     chosen: str
+    features: str
     results: tuple[Result, ...]
 
 
-def save_comparison(file: Path, results: Sequence[Result], chosen: str) -> None:
+def save_comparison(file: Path, results: Sequence[Result], chosen: str, features: str) -> None:
     """Writes a comparison as JSON at once, so that a kill leaves the old or the new one.
 
     Args:
         file: usually COMPARISON_FILE in some folder.
         results: `Fitted` or `Result`.
         chosen: name of one of them.
+        features: what network the features are of, in words.
 
     Raises:
         ValueError: no result has the chosen name.
@@ -63,7 +66,8 @@ def save_comparison(file: Path, results: Sequence[Result], chosen: str) -> None:
     rows = [asdict(Result(r.name, r.exportable, round(r.seconds, 3), dict(r.confusion))) for r in results]
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"chosen": chosen, "classifiers": rows}, indent=1) + "\n", "utf-8")
+    content = {"chosen": chosen, "features": features, "classifiers": rows}
+    temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
     os.replace(temporary, file)
 
 
@@ -75,6 +79,7 @@ def load_comparison(file: Path) -> Comparison:
     """
     try:
         content = json.loads(file.read_text("utf-8"))
-        return Comparison(content["chosen"], tuple(Result(**row) for row in content["classifiers"]))
+        results = tuple(Result(**row) for row in content["classifiers"])
+        return Comparison(content["chosen"], content["features"], results)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: expected a comparison of classifiers: {one_line(error)}") from error

@@ -3,6 +3,7 @@
 The classes are the data sets' binary labels.
 """
 
+import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from trainers import backbones, classification, classifiers, features, image_tra
 from trainers import weights as network_weights
 from trainers.comparison import COMPARISON_FILE, save_comparison
 from trainers.image_training import Trained
+from trainers.networks import vgg
 from trainers.saved_models import ClassifierModule, export
 
 LABEL = "gender"
@@ -58,6 +60,7 @@ def run_fn(fn_args: Any) -> None:
     """
     config = fn_args.custom_config
     model, seed = config["model"], config["train"]["seed"]
+    classification.check_classes(_examples(fn_args), LABEL, GENDERS)
     trained = None
     if model["backbone"] == "compact":
         trained = _train_compact(fn_args)
@@ -72,7 +75,7 @@ def run_fn(fn_args: Any) -> None:
     vectors, labels = _features(fn_args, transform, backbone, cache / "features")
     fitted = classifiers.fit_all(vectors, labels, len(GENDERS), seed)
     best = classifiers.best_exportable(fitted)
-    save_comparison(Path(fn_args.model_run_dir) / COMPARISON_FILE, fitted, best.name)
+    save_comparison(Path(fn_args.model_run_dir) / COMPARISON_FILE, fitted, best.name, _origin(model))
     module = ClassifierModule(
         with_head(backbone, classifiers.as_network(best, backbone.output_shape[-1])),
         transform,
@@ -100,6 +103,17 @@ def _train_compact(fn_args: Any) -> Trained:
         LABEL, GENDERS, lambda: backbones.compact_network(config["model"], len(GENDERS)), config["train"]
     )
     return image_training.train(fn_args, recipe)
+
+
+def _origin(settings: Mapping[str, Any]) -> str:
+    """Tells in words what network the features are of."""
+    name = settings["backbone"]
+    if name == "compact":
+        return (
+            "those of the network compact, trained in this run on the same images and labels (its learning "
+            "curves are those of a last layer that the model does not have) and then frozen"
+        )
+    return f"those of the frozen network {name}, its weights' sha256 {settings['weights_sha256'][:16]}..."
 
 
 def mirrored(backbone: keras.Model) -> keras.Model:
@@ -134,9 +148,9 @@ def _features(
     fn_args: Any, transform: tft.TFTransformOutput, backbone: keras.Model, folder: Path
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Returns features float32 [N, D] and labels int64 [N] of every split."""
-    cache = features.FeatureCache(folder, network_weights.fingerprint(backbone))
-    # `<examples>/Split-train/*`; the Trainer is told of two splits only.
-    examples = Path(fn_args.train_files[0]).parent.parent
+    # With the code that builds the network: weights alone do not tell how pixels are centred.
+    cache = features.FeatureCache(folder, network_weights.fingerprint(backbone, inspect.getsource(vgg)))
+    examples = _examples(fn_args)
     vectors, labels = {}, {}
     for split in SPLITS:
         files = [str(examples / f"Split-{split}" / "*")]
@@ -146,6 +160,11 @@ def _features(
         )
         labels[split] = np.concatenate(numbers)
     return vectors, labels
+
+
+def _examples(fn_args: Any) -> Path:
+    """Returns the folder of all splits: the Trainer is told of two only, as `<examples>/Split-train/*`."""
+    return Path(fn_args.train_files[0]).parent.parent
 
 
 def _images(

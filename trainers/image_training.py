@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
 
+from data_validation.errors import InputError
 from data_validation.ingestion import Ingestion
 from trainers import training
 from trainers.augmentation import Augmentation, augment_batch
@@ -151,9 +152,19 @@ def warm_start(network: keras.Model, base_model: str) -> None:
     Args:
         network: The network to fill, not compiled yet: an optimiser's state is not in an exported model.
         base_model: Folder of the exported SavedModel.
+
+    Raises:
+        InputError: Its network is of another layout.
     """
     checkpoint = tf.train.Checkpoint(trained=network)
-    checkpoint.read(f"{base_model}/variables/variables").expect_partial().assert_existing_objects_matched()
+    try:
+        status = checkpoint.read(f"{base_model}/variables/variables").expect_partial()
+        status.assert_existing_objects_matched()
+    except (ValueError, AssertionError) as error:
+        raise InputError(
+            f"train.warm_start: the model in {base_model} has another network than {network.name} of these "
+            "settings; set train.warm_start=false, or the model's settings as they were"
+        ) from error
     logger.info("weights of the last blessed model loaded")
 
 

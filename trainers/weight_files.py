@@ -28,6 +28,8 @@ TIMEOUT_SECONDS = 30
 LOG_SECONDS = 5.0
 # A download writes at least once in TIMEOUT_SECONDS, so older parts belong to killed ones.
 STALE_SECONDS = 600
+# HTTP's codes from here on are the server's fault, and may pass.
+_SERVER_FAULT = 500
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 
 
@@ -43,8 +45,8 @@ def obtain(location: str, sha256: str, folder: Path) -> Path:
         The file.
 
     Raises:
-        InputError: there is no such file, it cannot be fetched, is larger than 2 GiB, has another hash, or a
-            setting is wrong.
+        InputError: there is no such file, it is larger than 2 GiB, has another hash, or a setting is wrong.
+        ConnectionError: it cannot be fetched now.
     """
     expected = sha256.strip().lower()
     if expected and not re.fullmatch("[0-9a-f]{64}", expected):
@@ -61,7 +63,7 @@ def obtain(location: str, sha256: str, folder: Path) -> Path:
 
 def _download(url: str, expected: str, folder: Path) -> Path:
     """Fetches a URL into the folder unless it is there; a kill leaves no file with the final name."""
-    shown = _checked(url)
+    shown = check_url(url)
     if not expected:
         raise InputError(f"{SHA256_SETTING}: expected the hash of {shown}, found none")
     # The name starts with the hash, so that files of the same name from two places stand side by side.
@@ -82,7 +84,7 @@ def _download(url: str, expected: str, folder: Path) -> Path:
     return file
 
 
-def _checked(url: str) -> str:
+def check_url(url: str) -> str:
     """Refuses all but https; returns the URL without its query, which may be secret."""
     try:
         parts = urllib.parse.urlsplit(url)
@@ -109,7 +111,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        _checked(newurl)
+        check_url(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -124,7 +126,10 @@ def _fetch(url: str, shown: str, file: Path) -> str:
         if isinstance(error, InputError):
             raise
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise InputError(f"{WEIGHTS_SETTING}: cannot fetch {shown}: {reason}") from error
+        message = f"{WEIGHTS_SETTING}: cannot fetch {shown}: {reason}"
+        if isinstance(error, urllib.error.HTTPError) and error.code < _SERVER_FAULT:
+            raise InputError(message) from error
+        raise ConnectionError(message) from error
 
 
 def _copy(answer: IO[bytes], out: IO[bytes], total: int, shown: str) -> str:
@@ -144,7 +149,7 @@ def _copy(answer: IO[bytes], out: IO[bytes], total: int, shown: str) -> str:
     if max(size, total) > MOST_BYTES:
         raise InputError(f"{WEIGHTS_SETTING}: expected at most {MOST_BYTES >> 20} MiB, found more at {shown}")
     if size < total:
-        raise InputError(f"{WEIGHTS_SETTING}: {shown} ended after {size} of {total} bytes; try again")
+        raise ConnectionError(f"{WEIGHTS_SETTING}: {shown} ended after {size} of {total} bytes; try again")
     return digest.hexdigest()
 
 

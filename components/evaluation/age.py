@@ -1,5 +1,6 @@
 """Age estimates: the mean absolute error decides (report sections 3.2.3 and 5.6)."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +9,10 @@ import numpy as np
 import pandas as pd
 import tensorflow_model_analysis as tfma
 
-from components.evaluation import age_figures, age_metrics, classification_figures
-from components.evaluation.blessing import Criterion
+from components.evaluation import age_figures, age_metrics
+from components.evaluation.blessing import COUNT, Criterion
+from components.evaluation.distribution import write_distribution
+from components.evaluation.figures import draw_curves
 from components.evaluation.page import Page
 from components.evaluation.slices import (
     SELECTION_SLICE,
@@ -17,11 +20,15 @@ from components.evaluation.slices import (
     TEST_SLICE,
     SliceKey,
     metric_values,
-    slicing_specs,
 )
 from data_validation.ingestion import Ingestion
 from data_validation.labels import AGE_GROUPS, UNKNOWN
-from trainers.saved_models import LABEL_OUTPUT
+
+_EXPLANATION = (
+    "mae: mean absolute error. cs5: share of estimates at most five years off. bias: how much too old people "
+    "are taken for. coverage: share of labels inside of the 10 to 90 % interval, 0.8 if intervals were "
+    "exact. interval: its mean width."
+)
 
 
 class AgeAssessment:
@@ -37,46 +44,35 @@ class AgeAssessment:
 
     def criterion(self, thresholds: Mapping[str, float]) -> Criterion:
         """Demands at most `max_mae`, and at most `max_mae_rise` more than the latest blessed model."""
-        return Criterion("mae", thresholds["max_mae"], thresholds["max_mae_rise"], lower_is_better=True)
+        return Criterion(
+            "mae",
+            bound=thresholds["max_mae"],
+            max_loss=thresholds["max_mae_rise"],
+            min_images=int(thresholds["min_images"]),
+            lower_is_better=True,
+        )
 
     def eval_config(self, slices: tuple[str, ...], thresholds: Mapping[str, float]) -> tfma.EvalConfig:
         """Builds the Evaluator's configuration; see `assessments.Assessment`."""
         criterion = self.criterion(thresholds)
+        code = hashlib.sha256(Path(age_metrics.__file__).read_bytes()).hexdigest()
         statistics = [
             tfma.MetricConfig(
                 class_name=age_metrics.AgeStatistic.__name__,
                 module=age_metrics.__name__,
-                config=f'"name": "{name}"',
+                config=f'"name": "{name}", "code": "{code}"',
                 per_slice_thresholds=criterion.thresholds() if name == criterion.metric else [],
             )
             for name in age_metrics.STATISTICS
         ]
-        return tfma.EvalConfig(
-            model_specs=[
-                tfma.ModelSpec(
-                    signature_name="examples",
-                    preprocessing_function_names=["transform_label"],
-                    label_key=LABEL_OUTPUT,
-                    model_type="tf_generic",
-                )
-            ],
-            metrics_specs=[
-                tfma.MetricsSpec(
-                    metrics=[
-                        *statistics,
-                        tfma.MetricConfig(class_name="ExampleCount", config='"name": "example_count"'),
-                    ]
-                )
-            ],
-            slicing_specs=slicing_specs(slices),
-        )
+        return criterion.eval_config(statistics, slices)
 
     def slice_metrics(self, evaluation_uri: str) -> dict[SliceKey, dict[str, float]]:
         """Reads MAE, CS@5, bias, coverage, width of the interval and support of every slice."""
         metrics: dict[SliceKey, dict[str, float]] = {}
         for key, name, is_diff, value in metric_values(evaluation_uri):
             if not is_diff:
-                metrics.setdefault(key, {})["support" if name == "example_count" else name] = value
+                metrics.setdefault(key, {})["support" if name == COUNT else name] = value
         order = (*age_metrics.STATISTICS, "support")
         return {key: {name: metrics[key][name] for name in order} for key in sorted(metrics)}
 
@@ -94,6 +90,7 @@ class AgeAssessment:
             }
             table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("estimate")
             page.table(f"errors_{split}", f"Errors in years, {where}", table)
+            page.text(_EXPLANATION)
             for feature, values in (("age_group", (*AGE_GROUPS, UNKNOWN)), ("gender", None)):
                 table = _by(metrics, split, feature, values)
                 title = f"Errors by {feature.replace('_', ' ')}, {where}"
@@ -102,21 +99,11 @@ class AgeAssessment:
 
     def write_data(self, page: Page, account: Ingestion) -> None:
         """Writes how the ages of the training split are distributed, by source."""
-        sources = sorted({source for _, source, _ in account.records})
-        training = {source: account.distribution("age_group", "train", source) for source in sources}
-        counts = pd.DataFrame(
-            {source: [training[source][name] for name in AGE_GROUPS] for source in sources},
-            index=pd.Index(AGE_GROUPS, name="age group"),
-        )
-        caption = "Ages of the training split"
-        classification_figures.draw_distribution(page.figure("age_distribution", caption), counts, caption)
-        page.table("age_distribution", caption, counts)
+        write_distribution(page, account, "age_group", AGE_GROUPS, "age_distribution", "Ages")
 
     def draw_curves(self, file: Path, history: list[dict[str, float]]) -> None:
         """Draws loss and MAE of training and validation (report figure 27)."""
-        classification_figures.draw_curves(
-            file, pd.DataFrame(history), "mae", "mean absolute error, years", lower_is_better=True
-        )
+        draw_curves(file, pd.DataFrame(history), "mae", "mean absolute error, years", lower_is_better=True)
 
 
 def mean_age_baseline(account: Ingestion, label: str, split: str) -> dict[str, float]:

@@ -9,6 +9,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from components.evaluation.figures import save
+
 
 def draw_errors(file: Path, errors: pd.DataFrame, title: str) -> None:
     """Draws the mean absolute error and the bias of groups of people.
@@ -34,5 +36,4 @@ def draw_errors(file: Path, errors: pd.DataFrame, title: str) -> None:
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     axes.set_title(title)
-    figure.savefig(file, dpi=110)
-    plt.close(figure)
+    save(figure, file)

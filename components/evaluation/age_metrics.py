@@ -29,18 +29,20 @@ STATISTICS: dict[str, Callable[[float, np.ndarray], float]] = {
 class AgeStatistic(metric_types.Metric):
     """The mean of one of STATISTICS; the metric's name says of which."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, code: str = "") -> None:
         """Sets up the metric.
 
         Args:
             name: A key of STATISTICS.
+            code: Hash of this module: a part of the Evaluator's parameters, so that changed code is not
+                answered from its cache.
 
         Raises:
             ValueError: There is no such statistic.
         """
         if name not in STATISTICS:
             raise ValueError(f"name: expected one of {', '.join(STATISTICS)}, found {name!r}")
-        super().__init__(metric_util.merge_per_key_computations(_computations), name=name)
+        super().__init__(metric_util.merge_per_key_computations(_computations), name=name, code=code)
 
 
 def _computations(

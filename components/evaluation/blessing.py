@@ -1,10 +1,14 @@
 """When a model is blessed, and the verdict in words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tensorflow_model_analysis as tfma
 
-from components.evaluation.slices import SELECTION_SLICE, metric_values, slice_name
+from components.evaluation.slices import SELECTION_SLICE, metric_values, slice_name, slicing_specs
+from trainers.saved_models import LABEL_OUTPUT
+
+COUNT = "example_count"
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Verdict:
     @property
     def found(self) -> str:
         """The value as text."""
-        return "no earlier blessed model" if self.value is None else f"{self.value:.4f}"
+        return "no earlier blessed model" if self.value is None else f"{self.value:.4f}".removesuffix(".0000")
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,14 @@ class Criterion:
         metric: Its name.
         bound: Least value, or the largest of an error.
         max_loss: How much worse than the latest blessed model it may be, 0 or more.
+        min_images: Least number of images to judge on.
         lower_is_better: Whether the metric is an error.
     """
 
     metric: str
     bound: float
     max_loss: float
+    min_images: int
     lower_is_better: bool = False
 
     def thresholds(self) -> list[tfma.PerSliceMetricThreshold]:
@@ -61,12 +67,35 @@ class Criterion:
             change = tfma.GenericChangeThreshold(
                 direction=direction.HIGHER_IS_BETTER, absolute={"value": -self.max_loss}
             )
-        return [
-            tfma.PerSliceMetricThreshold(
-                slicing_specs=[tfma.SlicingSpec(feature_values=dict(SELECTION_SLICE))],
-                threshold=tfma.MetricThreshold(value_threshold=value, change_threshold=change),
-            )
-        ]
+        return _on_selection(tfma.MetricThreshold(value_threshold=value, change_threshold=change))
+
+    def eval_config(self, metrics: Sequence[tfma.MetricConfig], slices: tuple[str, ...]) -> tfma.EvalConfig:
+        """Builds the Evaluator's configuration.
+
+        Args:
+            metrics: What is computed; that of the criterion has its `thresholds`.
+            slices: Features by which both splits are cut further.
+
+        Returns:
+            The configuration: these metrics and the number of images.
+        """
+        enough = tfma.GenericValueThreshold(lower_bound={"value": self.min_images})
+        count = tfma.MetricConfig(
+            class_name="ExampleCount",
+            config=f'"name": "{COUNT}"',
+            per_slice_thresholds=_on_selection(tfma.MetricThreshold(value_threshold=enough)),
+        )
+        model = tfma.ModelSpec(
+            signature_name="examples",
+            preprocessing_function_names=["transform_label"],
+            label_key=LABEL_OUTPUT,
+            model_type="tf_generic",
+        )
+        return tfma.EvalConfig(
+            model_specs=[model],
+            metrics_specs=[tfma.MetricsSpec(metrics=[*metrics, count])],
+            slicing_specs=slicing_specs(slices),
+        )
 
     def verdicts(self, evaluation_uri: str) -> list[Verdict]:
         """Explains the blessing: every threshold, the value found and whether it passed.
@@ -81,12 +110,12 @@ class Criterion:
             RuntimeError: The Evaluator judged otherwise than the thresholds say.
         """
         found = {
-            is_diff: value
+            (name, is_diff): value
             for key, name, is_diff, value in metric_values(evaluation_uri)
-            if key == SELECTION_SLICE and name == self.metric
+            if key == SELECTION_SLICE
         }
         where = slice_name(SELECTION_SLICE).replace("=", " ")
-        value, change = found[False], found.get(True)
+        value, change = found[self.metric, False], found.get((self.metric, True))
         sign = -1.0 if self.lower_is_better else 1.0
         bound, worse = ("most", "higher") if self.lower_is_better else ("least", "lower")
         judged = [
@@ -100,6 +129,13 @@ class Criterion:
                 change,
                 change is None or sign * change >= -self.max_loss,
             ),
+            Verdict(
+                "images to judge on",
+                where,
+                f"at least {self.min_images}",
+                found[COUNT, False],
+                found[COUNT, False] >= self.min_images,
+            ),
         ]
         blessed = tfma.load_validation_result(evaluation_uri).validation_ok
         if blessed != all(verdict.passed for verdict in judged):
@@ -107,3 +143,8 @@ class Criterion:
                 f"the Evaluator's verdict is {blessed}, its explanation says otherwise: {judged}"
             )
         return judged
+
+
+def _on_selection(threshold: tfma.MetricThreshold) -> list[tfma.PerSliceMetricThreshold]:
+    selection = tfma.SlicingSpec(feature_values=dict(SELECTION_SLICE))
+    return [tfma.PerSliceMetricThreshold(slicing_specs=[selection], threshold=threshold)]

@@ -10,6 +10,8 @@ import tensorflow_model_analysis as tfma
 
 from components.evaluation import classification_figures as figures
 from components.evaluation.blessing import Criterion
+from components.evaluation.distribution import write_distribution
+from components.evaluation.figures import draw_curves
 from components.evaluation.page import Page
 from components.evaluation.slices import (
     SELECTION_SLICE,
@@ -17,11 +19,9 @@ from components.evaluation.slices import (
     TEST_SLICE,
     SliceKey,
     normalise,
-    slicing_specs,
 )
 from data_validation.ingestion import Ingestion
 from trainers.comparison import COMPARISON_FILE, load_comparison
-from trainers.saved_models import LABEL_OUTPUT
 
 
 class ClassificationAssessment:
@@ -39,34 +39,23 @@ class ClassificationAssessment:
 
     def criterion(self, thresholds: Mapping[str, float]) -> Criterion:
         """Demands `min_accuracy`, and at most `max_accuracy_drop` less than the latest blessed model."""
-        return Criterion("accuracy", thresholds["min_accuracy"], thresholds["max_accuracy_drop"])
+        return Criterion(
+            "accuracy",
+            bound=thresholds["min_accuracy"],
+            max_loss=thresholds["max_accuracy_drop"],
+            min_images=int(thresholds["min_images"]),
+        )
 
     def eval_config(self, slices: tuple[str, ...], thresholds: Mapping[str, float]) -> tfma.EvalConfig:
         """Builds the Evaluator's configuration; see `assessments.Assessment`."""
+        criterion = self.criterion(thresholds)
         accuracy = tfma.MetricConfig(
             class_name="SparseCategoricalAccuracy",
             config='"name": "accuracy"',
-            per_slice_thresholds=self.criterion(thresholds).thresholds(),
+            per_slice_thresholds=criterion.thresholds(),
         )
-        return tfma.EvalConfig(
-            model_specs=[
-                tfma.ModelSpec(
-                    signature_name="examples",
-                    preprocessing_function_names=["transform_label"],
-                    label_key=LABEL_OUTPUT,
-                    model_type="tf_generic",
-                )
-            ],
-            metrics_specs=[
-                tfma.MetricsSpec(
-                    metrics=[
-                        accuracy,
-                        tfma.MetricConfig(class_name="ExampleCount", config='"name": "example_count"'),
-                        tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
-                    ]
-                )
-            ],
-            slicing_specs=slicing_specs(slices),
+        return criterion.eval_config(
+            [accuracy, tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot")], slices
         )
 
     def slice_metrics(self, evaluation_uri: str) -> dict[SliceKey, dict[str, float]]:
@@ -109,8 +98,8 @@ class ClassificationAssessment:
         comparison = load_comparison(file)
         page.heading("Classifiers compared")
         page.text(
-            "All were fitted on the same features of the training split. The model is the "
-            f"{comparison.chosen}, chosen by accuracy on the selection split among those that can be "
+            f"All were fitted on the same features of the training split: {comparison.features}. The model "
+            f"is the {comparison.chosen}, chosen by accuracy on the selection split among those that can be "
             "exported as layers; the test split only tells how it went."
         )
         for split in ("test", "eval"):
@@ -138,21 +127,13 @@ class ClassificationAssessment:
 
     def write_data(self, page: Page, account: Ingestion) -> None:
         """Writes the class distribution of the training split, by source."""
-        sources = sorted({source for _, source, _ in account.records})
-        training = {source: account.distribution(self._label, "train", source) for source in sources}
-        counts = pd.DataFrame(
-            {source: [training[source][name] for name in self._classes] for source in sources},
-            index=pd.Index(self._classes, name="class"),
+        write_distribution(
+            page, account, self._label, self._classes, "class_distribution", "Class distribution"
         )
-        caption = "Class distribution of the training split"
-        figures.draw_distribution(page.figure("class_distribution", caption), counts, caption)
-        if len(sources) > 1:
-            counts["combined"] = counts.sum(axis=1)
-        page.table("class_distribution", caption, counts)
 
     def draw_curves(self, file: Path, history: list[dict[str, float]]) -> None:
         """Draws loss and accuracy of training and validation (report figure 5)."""
-        figures.draw_curves(file, pd.DataFrame(history), "accuracy", "accuracy", lower_is_better=False)
+        draw_curves(file, pd.DataFrame(history), "accuracy", "accuracy", lower_is_better=False)
 
 
 def confusion_matrices(evaluation_uri: str, classes: int) -> dict[SliceKey, np.ndarray]:

@@ -9,8 +9,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from components.evaluation.figures import save
 from components.readers.imdb_wiki import CLEANING_RULES
 from data_validation.ingestion import Ingestion
+
+_MOST_BARS = 15
+_LONGEST_LABEL = 60
 
 
 def funnel_table(account: Ingestion) -> pd.DataFrame:
@@ -24,7 +28,10 @@ def funnel_table(account: Ingestion) -> pd.DataFrame:
         rule or `rejected` as unreadable), `records` that it concerns and how many are `left` after it.
     """
     rows = []
-    for source in sorted({source for _, source, _ in account.records}):
+    # A source of which nothing is left has no records.
+    sources = {source for _, source, _ in account.records}
+    sources |= {source for left_out in (account.dropped, account.rejected) for source, _ in left_out}
+    for source in sorted(sources):
         kept = sum(count for (_, name, _), count in account.records.items() if name == source)
         steps = [
             (outcome, reason, count)
@@ -74,9 +81,4 @@ def draw_funnel(file: Path, table: pd.DataFrame) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("records left (blue), left out by the step (orange)")
     axes.set_title("What reading and cleaning left")
-    figure.savefig(file, dpi=110)
-    plt.close(figure)
-
-
-_MOST_BARS = 15
-_LONGEST_LABEL = 60
+    save(figure, file)

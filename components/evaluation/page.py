@@ -44,9 +44,9 @@ class Page:
         Args:
             name: Of its files.
             caption: Its title.
-            table: Rows and columns; numbers are shown with four digits after the point.
+            table: Rows and columns; numbers are shown with four digits.
         """
-        html = table.to_html(float_format=lambda value: f"{value:.4f}", na_rep="", border=0)
+        html = table.to_html(float_format=lambda value: f"{value:.4g}", na_rep="", border=0)
         table.to_csv(self.root / "tables" / f"{name}.csv", float_format="%.6f")
         (self.root / "tables" / f"{name}.html").write_text(html, encoding="utf-8")
         self._parts.append(f"<figure><figcaption>{escape(caption)}</figcaption>{html}</figure>")

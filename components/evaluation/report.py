@@ -13,6 +13,7 @@ from components.evaluation.blessing import Verdict
 from components.evaluation.funnel import draw_funnel, funnel_table
 from components.evaluation.page import Page
 from components.evaluation.slices import SELECTION_SLICE, TEST_SLICE, slice_name
+from components.readers.catalog import SPLIT_NOTES
 from data_validation.ingestion import Ingestion
 from trainers.history import HISTORY_FILE, read_history
 
@@ -97,6 +98,8 @@ def _write_history(page: Page, judge: Assessment, history: list[dict[str, float]
 
 
 def _write_records(page: Page, account: Ingestion) -> None:
+    for source in sorted({source for _, source, _ in account.records} & SPLIT_NOTES.keys()):
+        page.text(SPLIT_NOTES[source])
     kept = pd.DataFrame(
         [
             {"split": split, "source": source, "records": count}

@@ -14,6 +14,15 @@ from data_validation.errors import InputError
 _SPAN = re.compile(r"span-(\d+)$")
 
 
+# What a reader of figures must know of how a data set is split.
+SPLIT_NOTES = {
+    utkface.UtkFaceReader.source: (
+        "UTKFace tells of no identities, so it is split by the hash of the image: two pictures of one person "
+        "may be on both sides, and figures over it are a little too good."
+    ),
+}
+
+
 @dataclass(frozen=True)
 class ReaderOptions:
     """Which data sets are read, and the cleaning rules that readers apply.

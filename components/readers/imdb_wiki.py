@@ -4,7 +4,8 @@ Source: Rothe, Timofte, Van Gool, "DEX: Deep EXpectation of apparent age from a 
 workshops. Layout: `wiki.mat`, a MATLAB 5 file with one struct `wiki`, and the pictures as
 `NN/<id>_<date of birth>_<year>.jpg`, all in the folder `wiki_crop`; likewise `imdb`.
 
-The names of the persons decide the split, so that no person is on two sides, and go no further than this.
+The names of the persons decide the split, so that no person is on two sides, and go no further than this; a
+record without a name is taken for a person of its own. Paths hold dates of birth and go no further either.
 """
 
 import math
@@ -12,12 +13,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.readers.record import FaceRecord, RecordDropped, RecordRejected, hash_split
+from components.readers.files import NOT_FOUND, read_inside
+from components.readers.record import (
+    TOO_OLD,
+    FaceRecord,
+    RecordDropped,
+    RecordRejected,
+    hash_split,
+    person_key,
+)
 from data_validation.errors import InputError, one_line
 from data_validation.labels import GENDERS, MAX_AGE, UNKNOWN, person_labels
 
@@ -28,7 +37,6 @@ NO_GENDER = "gender unknown"
 NO_DATE = "date of birth or year of the photo unknown"
 BEFORE_YEAR_1 = "born before year 1"
 BELOW_0 = "age below 0"
-TOO_OLD = f"age above {MAX_AGE}"
 # In their order: the first rule that applies counts.
 CLEANING_RULES = (NO_FACE, LOW_SCORE, SECOND_FACE, NO_GENDER, NO_DATE, BEFORE_YEAR_1, BELOW_0, TOO_OLD)
 
@@ -121,8 +129,8 @@ class ImdbWikiReader:
             yield ImdbWikiItem(number, *row)
 
     def name(self, item: ImdbWikiItem) -> str:
-        """Returns the path of the image, or the number of the record where it has none."""
-        return item.path or f"{self._mat.name}:{item.number}"
+        """Returns `wiki.mat:<number>`: the path would tell a person's page and date of birth."""
+        return f"{self._mat.name}:{item.number}"
 
     def cleaning_reason(self, item: ImdbWikiItem) -> str | None:
         """Says by the metadata alone why a record is left out.
@@ -162,24 +170,10 @@ class ImdbWikiReader:
         if not path:
             raise RecordRejected("full_path: expected the path of an image, found nothing")
         for root in self._roots:
-            try:
-                return _inside(root, path).read_bytes()
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                raise RecordRejected(f"file cannot be read: {error.strerror}") from error
-            except (ValueError, RuntimeError):  # a NUL character, a loop of links
-                break
-        raise RecordRejected("image file not found")
-
-
-def _inside(root: Path, path: str) -> Path:
-    relative = PurePosixPath(path)
-    file = (root / relative).resolve()
-    # Links too: a foreign archive must not make us read the files of its user.
-    if relative.is_absolute() or ".." in relative.parts or not file.is_relative_to(root.resolve()):
-        raise RecordRejected("path leads outside of the data folder")
-    return file
+            image = read_inside(root, path)
+            if image is not None:
+                return image
+        raise RecordRejected(NOT_FOUND)
 
 
 def age_or_reason(dob: float, photo_taken: float) -> tuple[int | None, str | None]:
@@ -246,7 +240,7 @@ def _parsed(mat: Path, bytes_long: int, mtime_ns: int) -> _Metadata:
             raise InputError(
                 f"{mat}: field {field!r}: expected {records} values as in 'full_path', found {size}"
             )
-    splits = [hash_split(name.strip() or path) for name, path in zip(names, paths, strict=True)]
+    splits = [hash_split(person_key(name) or path) for name, path in zip(names, paths, strict=True)]
     return _Metadata(paths, splits, numbers)
 
 

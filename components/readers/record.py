@@ -1,11 +1,16 @@
 """What every reader yields, whatever the format of its data set."""
 
 import hashlib
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from data_validation.labels import MAX_AGE
+
 SPLITS = ("train", "eval", "test")
+# The reason for leaving out a record that no age class is for.
+TOO_OLD = f"age above {MAX_AGE}"
 
 
 class RecordRejected(Exception):
@@ -53,6 +58,11 @@ class Reader(Protocol):
             RecordRejected: The item cannot be read.
             RecordDropped: A cleaning rule leaves the item out.
         """
+
+
+def person_key(name: str) -> str:
+    """Returns a person's name for `hash_split`, the same for all ways in which a data set writes it."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
 def hash_split(identity: str, eval_percent: int = 10, test_percent: int = 10) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from components.readers.imdb_wiki import TOO_OLD
-from components.readers.record import FaceRecord, RecordDropped, RecordRejected, hash_split
+from components.readers.files import NOT_FOUND, read_inside
+from components.readers.record import TOO_OLD, FaceRecord, RecordDropped, RecordRejected, hash_split
 from data_validation.labels import MAX_AGE, RACES, person_labels
 
 FOLDER_NAME = "UTKFace"
@@ -68,12 +68,9 @@ class UtkFaceReader:
         age, gender, race = parse_name(item)
         if self._label == "age" and age > MAX_AGE:
             raise RecordDropped(TOO_OLD)
-        try:
-            image = (self._root / item).read_bytes()
-        except FileNotFoundError as error:
-            raise RecordRejected("image file not found") from error
-        except OSError as error:
-            raise RecordRejected(f"file cannot be read: {error.strerror}") from error
+        image = read_inside(self._root, item)
+        if image is None:
+            raise RecordRejected(NOT_FOUND)
         return FaceRecord(
             filename=self.name(item),
             image=image,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from components.readers.record import hash_split
+from components.readers.record import hash_split, person_key
 from components.samples.atomic import appearing_whole
 from components.samples.emotion import Progress
 from components.samples.faces import Face, draw_face, random_face, random_identity
@@ -149,7 +149,7 @@ def _persons(count: int) -> list[tuple[int, str]]:
     number = 0
     while any(len(numbers[split]) < size for split, size in sizes.items()):
         number += 1
-        split = hash_split(_name(number))
+        split = hash_split(person_key(_name(number)))
         if len(numbers[split]) < sizes[split]:
             numbers[split].append(number)
     ordered = [number for split in sizes for number in numbers[split]]

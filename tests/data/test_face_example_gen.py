@@ -1,5 +1,6 @@
 """The ExampleGen node by itself: what it writes, counts, refuses and hashes."""
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from components.compat import tfx
-from components.face_example_gen import FaceExampleGenDriver, FaceExampleGenExecutor
+from components.face_example_gen import FaceExampleGenDriver, FaceExampleGenExecutor, to_example
+from components.readers.record import FaceRecord
 from data_validation.errors import InputError
+from data_validation.image_quality import UnreadableImageError
 from data_validation.ingestion import Ingestion
 
 GREY = " ".join(str(value % 251) for value in range(48 * 48))
@@ -151,3 +155,11 @@ def test_changed_data_changes_the_input_fingerprint(tmp_path: Path) -> None:
     write_csv(folder, good_rows(12))
     _, after = generate([folder], tmp_path / "after")
     assert before["input_fingerprint"] != after["input_fingerprint"]
+
+
+def test_images_too_small_to_be_faces_are_rejected():
+    buffer = io.BytesIO()
+    Image.new("RGB", (15, 40)).save(buffer, "PNG")
+    record = FaceRecord("1.png", buffer.getvalue(), "train", "ferg", {})
+    with pytest.raises(UnreadableImageError, match=r"^image of 15x40 is smaller than 16x16$"):
+        to_example(record)

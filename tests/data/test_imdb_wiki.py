@@ -14,7 +14,7 @@ from scipy.io import loadmat, savemat
 from components.readers import imdb_wiki
 from components.readers.catalog import ReaderOptions, open_readers
 from components.readers.imdb_wiki import CLEANING_RULES, Cleaning, ImdbWikiReader, age_or_reason
-from components.readers.record import RecordDropped, RecordRejected, hash_split
+from components.readers.record import RecordDropped, RecordRejected, hash_split, person_key
 from data_validation.errors import InputError
 
 NAN = math.nan
@@ -99,8 +99,8 @@ def test_records_have_image_labels_and_split(reader_of, tmp_path, label, labels)
     record = reader.load(only(reader))
     assert record.image == IMAGE
     assert list(record.labels.items()) == labels
-    assert (record.source, record.filename) == ("wiki", GOOD["full_path"])
-    assert record.split == hash_split("Person 17")
+    assert (record.source, record.filename) == ("wiki", "wiki.mat:1")
+    assert record.split == hash_split("person 17")
 
 
 @pytest.mark.parametrize("source", ["wiki", "imdb"])
@@ -118,11 +118,24 @@ def test_persons_are_on_one_side_and_not_named(reader_of):
     names = [f"Person {number // 3}" for number in range(90)]
     reader = reader_of(*({"name": name} for name in names))
     items = list(reader.items())
-    assert [item.split for item in items] == [hash_split(name) for name in names]
+    assert [item.split for item in items] == [hash_split(name.casefold()) for name in names]
     assert {item.split for item in items} == {"train", "eval", "test"}
     pickled = pickle.dumps((reader, items))
     assert b"Person" not in pickled
     assert len(pickle.dumps(reader)) < 1000
+
+
+def test_a_name_in_another_case_is_the_same_person(reader_of):
+    reader = reader_of({"name": "Jos\u00e9 Example"}, {"name": "JOSE\u0301 EXAMPLE "})
+    assert len({item.split for item in reader.items()}) == 1
+    assert person_key("Jos\u00e9 Example") == person_key("JOSE\u0301 EXAMPLE ") == "jos\u00e9 example"
+
+
+def test_a_pipe_among_the_images_is_not_waited_for(reader_of, tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    reader = reader_of({"full_path": "pipe.jpg"})
+    with pytest.raises(RecordRejected, match=r"^expected an image file, found something else$"):
+        reader.load(only(reader))
 
 
 @pytest.mark.parametrize("name", ["", " ", np.zeros((0, 0))])
@@ -260,7 +273,7 @@ def test_missing_image(reader_of, tmp_path, path):
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("17", "file cannot be read: Is a directory"),
+        ("17", "expected an image file, found something else"),
         ("x" * 300, "file cannot be read: File name too long"),
         ("", "full_path: expected the path of an image, found nothing"),
     ],
@@ -271,7 +284,7 @@ def test_unreadable_image(reader_of, tmp_path, path, reason):
     with pytest.raises(RecordRejected) as caught:
         reader.load(only(reader))
     assert str(caught.value) == reason
-    assert reader.name(only(reader)) == (path or "wiki.mat:1")
+    assert reader.name(only(reader)) == "wiki.mat:1"
 
 
 @pytest.mark.parametrize("code", [2.0, -1.0, 0.5, math.inf])

@@ -169,7 +169,7 @@ def test_class_without_training_examples_is_told() -> None:
 
 def test_comparison_comes_back(fitted: list[Fitted], tmp_path: Path) -> None:
     file = tmp_path / "new" / COMPARISON_FILE
-    save_comparison(file, fitted, "MLP")
+    save_comparison(file, fitted, "MLP", "of a test")
     comparison = load_comparison(file)
     assert comparison.chosen == "MLP"
     for one, read in zip(fitted, comparison.results, strict=True):
@@ -178,7 +178,7 @@ def test_comparison_comes_back(fitted: list[Fitted], tmp_path: Path) -> None:
         assert read.accuracy("test") == one.accuracy("test")
     assert [entry.name for entry in file.parent.iterdir()] == [COMPARISON_FILE]
     with pytest.raises(ValueError, match="chosen"):
-        save_comparison(file, fitted, "SVM")
+        save_comparison(file, fitted, "SVM", "of a test")
 
 
 def test_damaged_comparison_is_told(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_resize_to_the_same_size_only_scales(channels):
     pixels = noise(2, 30, 40, channels)
     result = resize(tf.constant(pixels), 30, 40)
     assert result.dtype == tf.float32
-    np.testing.assert_array_equal(result.numpy(), pixels.astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(result.numpy(), pixels.astype(np.float32) * np.float32(1 / 255))
 
 
 @pytest.mark.parametrize("size", [(48, 48), (1, 1), (17, 96), (200, 3)])

@@ -48,7 +48,7 @@ def test_statistics_through_the_evaluator() -> None:
             "gender": genders,
         }
     )
-    judged = AgeAssessment("age").eval_config((), {"max_mae": 10.0, "max_mae_rise": 0.2})
+    judged = AgeAssessment("age").eval_config((), {"max_mae": 10.0, "max_mae_rise": 0.2, "min_images": 20})
     metrics = [
         tfma.MetricConfig(class_name=metric.class_name, module=metric.module, config=metric.config)
         for metric in judged.metrics_specs[0].metrics
@@ -73,13 +73,16 @@ def test_unknown_statistic_is_refused() -> None:
 
 
 def test_criterion_is_an_upper_bound_of_the_error() -> None:
-    criterion = AgeAssessment("age").criterion({"max_mae": 7.5, "max_mae_rise": 0.2})
+    criterion = AgeAssessment("age").criterion({"max_mae": 7.5, "max_mae_rise": 0.2, "min_images": 20})
     assert (criterion.metric, criterion.bound, criterion.max_loss) == ("mae", 7.5, 0.2)
     assert criterion.lower_is_better
     (threshold,) = criterion.thresholds()
     assert threshold.threshold.value_threshold.upper_bound.value == 7.5
     assert threshold.threshold.change_threshold.absolute.value == 0.2
     assert threshold.threshold.change_threshold.direction == tfma.MetricDirection.LOWER_IS_BETTER
+    count = criterion.eval_config([], ()).metrics_specs[0].metrics[-1]
+    (enough,) = count.per_slice_thresholds
+    assert enough.threshold.value_threshold.lower_bound.value == 20
 
 
 # The account of what was read
@@ -191,7 +194,7 @@ def test_data_are_shown_by_age_group_and_source(tmp_path: Path) -> None:
     AgeAssessment("age").write_data(Page(tmp_path, "Age"), READ)
     table = pd.read_csv(tmp_path / "tables" / "age_distribution.csv", index_col="age group")
     assert table.index.tolist() == list(AGE_GROUPS)
-    assert {name: table[name].sum() for name in table} == {"utkface": 1, "wiki": 4}
+    assert {name: table[name].sum() for name in table} == {"utkface": 1, "wiki": 4, "combined": 5}
     assert table["wiki"]["20-29"] == 3
     assert_drawn(tmp_path / "figures" / "age_distribution.png")
 

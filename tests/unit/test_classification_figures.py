@@ -10,10 +10,9 @@ from components.evaluation.classification_figures import (
     accuracy,
     averages_table,
     draw_confusion,
-    draw_curves,
-    draw_distribution,
     per_class_table,
 )
+from components.evaluation.figures import draw_curves, draw_distribution
 
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 

@@ -70,7 +70,12 @@ def vggface_descriptor(scale: float = 1.0) -> keras.Model:
     return _vggface(_width(VGGFACE_IDENTITIES, scale), scale, name="vggface_descriptor")
 
 
-def vggface_ages(classes: int, trainable_layers: int | None = LAST_LAYERS, scale: float = 1.0) -> keras.Model:
+def vggface_ages(
+    classes: int,
+    trainable_layers: int | None = LAST_LAYERS,
+    scale: float = 1.0,
+    dropout: float = VGGFACE_DROPOUT,
+) -> keras.Model:
     """Builds VGG-Face with a new last layer for ages, and freezes the others (report, section 3.2.2).
 
     134,674,341 parameters for 101 ages, of which 119,959,653 are trained: fc6, fc7 and fc8.
@@ -80,6 +85,7 @@ def vggface_ages(classes: int, trainable_layers: int | None = LAST_LAYERS, scale
         trainable_layers: how many of the last layers are trained, 3 or more; None for all. As in the report's
             layout, the flattening counts, and the softmax, which is not in this model: 7 is fc6 and after.
         scale: for tests: multiplies the width of every layer but the last.
+        dropout: share of values dropped after fc6 and fc7, 0 <= dropout < 1.
 
     Returns:
         A model from float32 [N, 224, 224, 3], RGB 0..1, to float32 logits [N, classes], layer "flatten".
@@ -93,21 +99,21 @@ def vggface_ages(classes: int, trainable_layers: int | None = LAST_LAYERS, scale
         raise ValueError(
             f"trainable_layers: expected 3 (fc8, flatten, softmax) or more, found {trainable_layers}"
         )
-    network = _vggface(classes, scale, name="vggface_ages")
+    network = _vggface(classes, scale, name="vggface_ages", dropout=dropout)
     frozen = [] if trainable_layers is None else network.layers[: 1 - trainable_layers]
     for layer in frozen:
         layer.trainable = False
     return network
 
 
-def _vggface(outputs: int, scale: float, name: str) -> keras.Model:
+def _vggface(outputs: int, scale: float, name: str, dropout: float = VGGFACE_DROPOUT) -> keras.Model:
     """Builds VGG-Face: fully connected layers are convolutions, which changes nothing at this image size."""
     inputs = keras.Input((SIDE, SIDE, 3), name="image")
     x = _centred(inputs, VGGFACE_AVERAGE_RGB)
     x = _convolutions(x, scale, name="conv{}_{}", pool="pool{}")
     for layer, kernel in (("fc6", SIDE // 2 ** len(CONVOLUTIONS)), ("fc7", 1)):
         x = layers.Conv2D(_width(DENSE, scale), kernel, activation="relu", name=layer)(x)
-        x = layers.Dropout(VGGFACE_DROPOUT, name=f"{layer}_dropout")(x)
+        x = layers.Dropout(dropout, name=f"{layer}_dropout")(x)
     # In float32 under every policy: softmax and distances after it need the bits.
     x = layers.Conv2D(outputs, 1, dtype="float32", name=LAST)(x)
     x = layers.Flatten(dtype="float32", name="flatten")(x)
