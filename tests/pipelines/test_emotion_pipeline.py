@@ -192,7 +192,7 @@ def test_worse_model_is_refused(emotion_run: EmotionRun) -> None:
     assert not worse.record.blessed
     assert worse.record.refusal == "the blessing was refused"
     assert worse.record.pushed_to == ""
-    assert [verdict["passed"] for verdict in worse.record.verdicts] == [True, False]
+    assert [verdict["passed"] for verdict in worse.record.verdicts] == [True, False, True]
     assert os.listdir(emotion_run.request.workspace.serving / "emotion") == versions
     champion = client(emotion_run.request.workspace).get_model_version_by_alias("emotion", "champion")
     assert champion.tags["hexaface.pushed_to"] == emotion_run.record.pushed_to
@@ -212,7 +212,7 @@ def test_model_that_the_server_refuses_is_not_blessed(emotion_run: EmotionRun, t
     record = local._record(emotion_run.request, "run", "key", nodes, None, 1.0)
     assert not record.blessed
     assert record.refusal == f"the model server does not serve it right: {report.reason}"
-    assert [verdict["passed"] for verdict in record.verdicts] == [True, True, False]
+    assert [verdict["passed"] for verdict in record.verdicts] == [True, True, True, False]
     console = Console(file=io.StringIO(), width=200)
     console.print(progress.verdict_table(record), progress.summary([record]))
     assert "expected 0.25, found 0.5" in console.file.getvalue()

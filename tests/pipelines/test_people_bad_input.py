@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.io import savemat
 from test_bad_input import assert_refused, fer_csv, rows
 
+from components.samples.people_set import write_imdb_wiki
 from data_validation.errors import InputError
 from pipelines import settings
 
@@ -170,7 +171,7 @@ def test_images_that_do_not_exist_exhaust_the_budget(hexaface, tmp_path: Path) -
         "40 of 40 records rejected (100.0%)",
         "data.max_rejected_fraction=0.01",
         "40 x image file not found",
-        "first: 00/0.jpg",
+        "first: wiki.mat:1",
     )
 
 
@@ -206,3 +207,17 @@ def test_malformed_names_of_utkface(hexaface, tmp_path: Path) -> None:
         "1 x file name: expected age_gender_race_date.jpg",
         "UTKFace/",
     )
+
+
+@pytest.mark.e2e
+def test_too_few_images_to_judge_on_are_no_blessing(hexaface, tmp_path: Path) -> None:
+    """A model that was judged on two pictures is not pushed, whatever it got right."""
+    write_imdb_wiki(tmp_path / "data", 60, seed=1)
+    answer = hexaface(
+        *("run", "gender", "--data", tmp_path / "data", "--set", "train.epochs=1"),
+        *("--set", "evaluation.min_accuracy=0.0", "--set", "evaluation.min_images=500"),
+    )
+    assert answer.code == 3, answer.err
+    assert "images to judge on" in answer.out
+    assert "at least 500" in answer.out
+    assert not list((tmp_path / "workspace" / "models").glob("gender/*"))
