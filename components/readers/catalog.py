@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.readers import fer2013, ferg, imdb_wiki, utkface
+from components.readers import att, fer2013, ferg, identity_folders, imdb_wiki, lfw_pairs, utkface
+from components.readers.identity import LABEL as IDENTITY
 from components.readers.record import Reader
 from data_validation.errors import InputError
 
@@ -96,6 +97,21 @@ def _open_utkface(folder: Path, mark: str, options: ReaderOptions) -> Reader:
     return utkface.UtkFaceReader(folder, options.label)
 
 
+def _open_att(folder: Path, mark: str, options: ReaderOptions) -> Reader:
+    del options
+    return att.AttReader(folder / mark.removesuffix(att.MARK))
+
+
+def _open_identity_folders(folder: Path, mark: str, options: ReaderOptions) -> Reader:
+    del options
+    return identity_folders.IdentityFoldersReader(folder / mark)
+
+
+def _open_lfw_pairs(folder: Path, mark: str, options: ReaderOptions) -> Reader:
+    del mark, options
+    return lfw_pairs.LfwPairsReader(folder)
+
+
 _PERSON = ("gender", "age")
 _FORMATS = (
     # Both forms of FER-2013 hold the same pictures, so only one is read.
@@ -104,11 +120,18 @@ _FORMATS = (
     _Format(("wiki.mat",), _PERSON, _open_imdb_wiki, below=("", "wiki_crop/")),
     _Format(("imdb.mat",), _PERSON, _open_imdb_wiki, below=("", "imdb_crop/")),
     _Format((f"{utkface.FOLDER_NAME}/",), _PERSON, _open_utkface),
+    _Format((att.MARK,), (IDENTITY,), _open_att, below=("", *(f"{name}/" for name in att.FOLDERS))),
+    _Format((lfw_pairs.FILE_NAME,), (IDENTITY,), _open_lfw_pairs),
+    _Format((f"{identity_folders.FOLDER_NAME}/",), (IDENTITY,), _open_identity_folders),
 )
 
 
 def open_readers(folder: Path, options: ReaderOptions) -> list[Reader]:
     """Opens the data sets of a folder, by the files that their formats are known by.
+
+    Any folder of folders with images looks like folders of persons, those of other data sets too. So a data
+    folder is itself read as such only for the label `identity`, and only when it holds no known data set,
+    whatever its label. The folder `identities` in a data folder is read beside other data sets.
 
     Args:
         folder: A data folder, or one span of it.
@@ -129,14 +152,21 @@ def open_readers(folder: Path, options: ReaderOptions) -> list[Reader]:
     readers = [each.open(folder, mark, options) for each, mark in marks if mark]
     if readers:
         return readers
-    *names, last = [mark for each in wanted for mark in each.marks]
-    expected = f"expected {', '.join(names)} or {last}"
     others = [mark for mark in (each.find(folder) for each in _FORMATS) if mark]
-    if others:
-        raise InputError(
-            f"{folder}: no data set with the label {options.label!r}; {expected}, found {', '.join(others)}"
-        )
-    raise InputError(f"{folder}: no known data set; {expected}")
+    if options.label == IDENTITY and not others and identity_folders.holds_persons(folder):
+        return [identity_folders.IdentityFoldersReader(folder)]
+    raise _nothing_to_read(folder, options.label, wanted, others)
+
+
+def _nothing_to_read(folder: Path, label: str, wanted: list[_Format], others: list[str]) -> InputError:
+    names = [mark for each in wanted for mark in each.marks]
+    if label == IDENTITY:
+        names.append("<person>/<image>.jpg")
+    expected = f"expected {', '.join(names[:-1])} or {names[-1]}"
+    if not others:
+        return InputError(f"{folder}: no known data set; {expected}")
+    found = ", ".join(others)
+    return InputError(f"{folder}: no data set with the label {label!r}; {expected}, found {found}")
 
 
 def select_spans(folder: Path, window: int) -> tuple[list[Path], int]:

@@ -36,3 +36,19 @@ def read_inside(root: Path, path: str) -> bytes | None:
         raise RecordRejected(f"file cannot be read: {error.strerror}") from error
     except (ValueError, RuntimeError):  # a NUL character, a loop of links
         return None
+
+
+def read_image(root: Path, path: str) -> bytes:
+    """Reads an image that must be there.
+
+    Args:
+        root: See `read_inside`.
+        path: See `read_inside`.
+
+    Raises:
+        RecordRejected: As `read_inside`, or there is no such file.
+    """
+    image = read_inside(root, path)
+    if image is None:
+        raise RecordRejected(NOT_FOUND)
+    return image

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from components.readers.files import NOT_FOUND, read_inside
+from components.readers.files import read_image
 from components.readers.record import TOO_OLD, FaceRecord, RecordDropped, RecordRejected, hash_split
 from data_validation.labels import MAX_AGE, RACES, person_labels
 
@@ -68,9 +68,7 @@ class UtkFaceReader:
         age, gender, race = parse_name(item)
         if self._label == "age" and age > MAX_AGE:
             raise RecordDropped(TOO_OLD)
-        image = read_inside(self._root, item)
-        if image is None:
-            raise RecordRejected(NOT_FOUND)
+        image = read_image(self._root, item)
         return FaceRecord(
             filename=self.name(item),
             image=image,

@@ -94,9 +94,14 @@ def test_label_that_no_data_set_has(tmp_path):
 @pytest.mark.parametrize(
     ("label", "expected"),
     [
-        ("", "fer2013.csv, fer2013_index.csv, FERG_DB_256/, wiki.mat, imdb.mat or UTKFace/"),
+        (
+            "",
+            "fer2013.csv, fer2013_index.csv, FERG_DB_256/, wiki.mat, imdb.mat, UTKFace/, s1/1.pgm, pairs.txt "
+            "or identities/",
+        ),
         ("emotion", "fer2013.csv, fer2013_index.csv or FERG_DB_256/"),
         ("age", "wiki.mat, imdb.mat or UTKFace/"),
+        ("identity", "s1/1.pgm, pairs.txt, identities/ or <person>/<image>.jpg"),
     ],
 )
 def test_empty_folder_says_what_is_expected(tmp_path, label, expected):

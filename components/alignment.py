@@ -1,0 +1,86 @@
+"""Turns, scales and moves a face so that its eyes, nose and mouth lie where a network expects them.
+
+The places are those of ArcFace (Deng, Guo, Xue, Zafeiriou, CVPR 2019) as published with InsightFace; the
+transform is the similarity of least squares (Umeyama, "Least-squares estimation of transformation parameters
+between two point patterns", PAMI 13(4), 1991).
+
+Coordinates are (x, y) in pixels, and (0, 0) is the middle of the pixel at the upper left, as detectors give
+them.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from data_validation.errors import InputError
+
+SIDE = 112
+TEMPLATE = np.array(
+    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
+)
+"""Eyes, nose and corners of the mouth in a picture of 112x112, left before right as seen; float64 [5, 2]."""
+TEMPLATE.setflags(write=False)
+
+
+def align(image: Image.Image, landmarks: ArrayLike, side: int = SIDE) -> Image.Image:
+    """Cuts out a face with its landmarks as near as possible to those of the template.
+
+    Args:
+        image: A picture in RGB or 8-bit grey.
+        landmarks: Eyes, nose and corners of the mouth in it, left before right as seen; [5, 2].
+        side: Side of the result in pixels; the template is scaled with it.
+
+    Returns:
+        A picture of side x side pixels in the mode of the image, black where the image does not reach.
+
+    Raises:
+        InputError: The landmarks are not five finite points, or all at one place.
+    """
+    points = np.asarray(landmarks, dtype=np.float64)
+    if points.shape != TEMPLATE.shape or not np.isfinite(points).all():
+        raise InputError(f"landmarks: expected 5 finite points (x, y), found {_shown(points)}")
+    # From the middles of pixels to their edges, which keep their places when a picture is scaled.
+    points, target = points + 0.5, (TEMPLATE + 0.5) * (side / SIDE)
+    scale = float(np.linalg.norm(similarity(points, target)[:, 0]))
+    shrink = int(min(1.0 / scale, *image.size))
+    if shrink > 1:
+        # Sampled at a few places of many, small pictures of large faces would flicker.
+        image, points = image.reduce(shrink), points / shrink
+    back = similarity(points, target)
+    inverse = np.linalg.inv(np.vstack([back, (0.0, 0.0, 1.0)]))[:2]
+    return image.transform(
+        (side, side), Image.Transform.AFFINE, tuple(inverse.ravel()), Image.Resampling.BICUBIC
+    )
+
+
+def similarity(points: ArrayLike, target: ArrayLike) -> np.ndarray:
+    """Finds the rotation, scale and shift, without mirroring, that bring points nearest to others.
+
+    Args:
+        points: Where points are, [n, 2] with n of 2 or more.
+        target: Where they should be, [n, 2].
+
+    Returns:
+        The matrix that takes (x, y, 1) to the new (x, y), float64 [2, 3].
+
+    Raises:
+        InputError: All points are at one place, or no turn of them is nearer to the target than another.
+    """
+    source, goal = (_complex(each) for each in (points, target))
+    centre, middle = source.mean(), goal.mean()
+    spread = np.vdot(source - centre, source - centre).real
+    # In the plane, Umeyama's solution is one complex number that turns and scales.
+    turn = np.vdot(source - centre, goal - middle) / spread if spread > 0.0 else 0.0
+    if not abs(turn) > 0.0:
+        raise InputError(f"landmarks: expected points that have a direction, found {source.tolist()}")
+    shift = middle - turn * centre
+    return np.array([(turn.real, -turn.imag, shift.real), (turn.imag, turn.real, shift.imag)])
+
+
+def _complex(points: ArrayLike) -> np.ndarray:
+    pairs = np.asarray(points, dtype=np.float64)
+    return pairs[:, 0] + 1j * pairs[:, 1]
+
+
+def _shown(points: np.ndarray) -> str:
+    return f"shape {points.shape}" if points.shape != TEMPLATE.shape else f"{points.tolist()}"
