@@ -8,6 +8,8 @@ Coordinates are (x, y) in pixels, and (0, 0) is the middle of the pixel at the u
 them.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
@@ -51,6 +53,22 @@ def align(image: Image.Image, landmarks: ArrayLike, side: int = SIDE) -> Image.I
     return image.transform(
         (side, side), Image.Transform.AFFINE, tuple(inverse.ravel()), Image.Resampling.BICUBIC
     )
+
+
+def crop(image: Image.Image, box: Sequence[int], side: int = SIDE) -> Image.Image:
+    """Cuts out a face whose place is known, without turning it.
+
+    Args:
+        image: A picture in RGB or 8-bit grey.
+        box: Left, top, width and height in pixels, inside of the picture.
+        side: Side of the result in pixels.
+
+    Returns:
+        A picture of side x side pixels in the mode of the image.
+    """
+    left, top, width, height = box
+    corners = (left, top, left + width, top + height)
+    return image.resize((side, side), Image.Resampling.BICUBIC, box=corners)
 
 
 def similarity(points: ArrayLike, target: ArrayLike) -> np.ndarray:

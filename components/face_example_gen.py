@@ -4,7 +4,8 @@ It writes one split of gzipped TFRecords each for `train`, `eval` and `test`, an
 
 - `ingestion.json`: how many records of which split, source and label, what was rejected or dropped and why,
   and a fingerprint of the contents that does not depend on paths, times or order;
-- `rejected.jsonl`: each rejected record with its reason.
+- `rejected.jsonl`: each rejected record with its reason;
+- `pairs.jsonl`: the pairs that data sets list for comparison.
 """
 
 import json
@@ -22,6 +23,7 @@ from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils, component_spec
 
 from components.compat import tfx
+from components.pairs import save_pairs
 from components.readers.catalog import ReaderOptions, fingerprint, open_readers, select_spans
 from components.readers.record import SPLITS, FaceRecord, Reader, RecordDropped, RecordRejected
 from data_validation.errors import InputError
@@ -168,6 +170,7 @@ class FaceExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         folders = [Path(folder) for folder in json.loads(exec_properties["folders"])]
         readers = [reader for folder in folders for reader in open_readers(folder, options)]
         self._run(readers, root)
+        save_pairs(readers, root)
         ingestion = Ingestion.load(root, span=exec_properties["span"])
         _check(ingestion, folders, exec_properties["max_rejected_fraction"])
         ingestion.save(root)

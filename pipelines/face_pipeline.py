@@ -12,6 +12,7 @@ from components.blessed_model import LatestOtherBlessedModelStrategy
 from components.compat import tfx
 from components.curated_schema import CuratedSchema
 from components.evaluation.assessments import assessment
+from components.evaluation.evaluators import EvaluatorInputs
 from components.evaluation.report import EvaluationReport
 from components.face_example_gen import FaceExampleGen
 from components.infra_validator import InfraValidator
@@ -57,7 +58,12 @@ def build_pipeline(
         spans=settings.data.spans,
         max_rejected_fraction=settings.data.max_rejected_fraction,
         code_fingerprint=code_fingerprint(
-            "components/readers", "components/face_example_gen.py", "data_validation", "trainers/imaging.py"
+            "components/readers",
+            "components/pairs.py",
+            "components/alignment.py",
+            "components/face_example_gen.py",
+            "data_validation",
+            "trainers/imaging.py",
         ),
     )
     examples = example_gen.outputs["examples"]
@@ -131,13 +137,16 @@ def build_pipeline(
         model_blessing=tfx.dsl.Channel(type=standard.ModelBlessing),
     ).with_id("LatestBlessedResolver")
 
-    evaluator = tfx.components.Evaluator(
-        examples=examples,
-        model=trainer.outputs["model"],
-        baseline_model=blessed_resolver.outputs["model"],
-        schema=schema,
-        example_splits=["eval", "test"],
-        eval_config=judge.eval_config(task.slices, thresholds),
+    evaluator = judge.evaluator(
+        task.slices,
+        thresholds,
+        EvaluatorInputs(
+            examples=examples,
+            model=trainer.outputs["model"],
+            baseline_model=blessed_resolver.outputs["model"],
+            schema=schema,
+            code_fingerprint=report_code,
+        ),
     )
 
     report = EvaluationReport(

@@ -17,7 +17,14 @@ from pipelines.local import OnChange
 from pipelines.runs import NodeRecord, RunRecord
 
 # What of a model's metrics the summary shows, in its words.
-_HEADLINES = {"accuracy": "accuracy", "macro_f1": "macro F1", "mae": "MAE", "cs5": "CS@5"}
+_HEADLINES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "mae": "MAE",
+    "cs5": "CS@5",
+    "eer": "EER",
+    "tar_at_far_0.01": "TAR at FAR 1 %",
+}
 _STYLES = {"ran": "green", "cached": "cyan", "failed": "bold red", "retrying": "yellow", "waiting": "dim"}
 
 

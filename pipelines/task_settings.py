@@ -53,6 +53,7 @@ class AugmentationSettings:
     brightness: Fraction = 0.1
     contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     cutout: Fraction = 0.0
+    grey: Fraction = 0.0
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -195,20 +196,7 @@ class EmotionSettings(Settings):
     evaluation: AccuracySettings = dataclasses.field(default_factory=AccuracySettings)
 
 
-# Gender and age
-
-
-@dataclass(frozen=True, config=_CHECKED)
-class PeopleDataSettings(DataSettings):
-    """How IMDB-WIKI is cleaned; records that a rule leaves out are counted by rule.
-
-    Attributes:
-        min_face_score: Least score of the face detector. Pictures without a face are always left out.
-        single_face: Leave out pictures with a second face.
-    """
-
-    min_face_score: Annotated[float, Field(ge=-100.0, le=100.0)] = 1.0
-    single_face: bool = True
+# Weights
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -246,6 +234,125 @@ class BackboneSettings(ModelSettings):
             raise InputError(
                 "model.weights_sha256: expected the hash of model.weights (`sha256sum FILE`), found none"
             )
+
+
+# Verification
+
+Box = tuple[Annotated[int, Field(ge=0, le=100_000)], ...]
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class VerificationDataSettings(DataSettings):
+    """Where faces are in data sets whose pictures show more: left, top, width and height in pixels.
+
+    Identity folders are taken as they are: their faces should be aligned.
+
+    Attributes:
+        att_box: Of AT&T, 92x112; empty for the whole picture.
+        lfw_box: Of LFW's pairs (deep-funneled, 250x250); empty for the whole picture.
+    """
+
+    # Both were placed so that eyes and mouth of the sets' mean faces lie where aligned faces have them.
+    att_box: Box = (0, 10, 92, 92)
+    lfw_box: Box = (56, 47, 138, 138)
+
+    def __post_init__(self) -> None:
+        """Refuses boxes that are none.
+
+        Raises:
+            InputError: See there.
+        """
+        for name in ("att_box", "lfw_box"):
+            box = getattr(self, name)
+            if box and (len(box) != 4 or not min(box[2:])):
+                raise InputError(
+                    f"data.{name}: expected left, top, width and height, or nothing, found {list(box)}"
+                )
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class VerificationModelSettings(BackboneSettings):
+    """The tower that both faces go through.
+
+    Attributes:
+        backbone: `vggface` (report section 3.6), or `compact`, which is trained here.
+        dropout: Share of activations dropped before the last layer of `compact`.
+        dimensions: Length of the embedding of `compact`.
+        far: False accept rate that the model's threshold is for.
+    """
+
+    backbone: Literal["compact", "vggface"] = "compact"
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
+    dimensions: Annotated[int, Field(ge=2, le=4096)] = 256
+    far: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class VerificationTrainSettings(TrainSettings):
+    """How the tower is trained: a softmax over persons with a margin (CosFace).
+
+    Attributes:
+        scale: What cosines are multiplied by.
+        margin: Taken off the right person's cosine.
+    """
+
+    scale: Annotated[float, Field(gt=0.0, le=1000.0)] = 32.0
+    margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class EerSettings(EvaluationSettings):
+    """When an embedding is blessed.
+
+    Attributes:
+        max_eer: Largest equal error rate.
+        max_eer_rise: How much larger than the latest blessed model's it may be.
+    """
+
+    max_eer: Fraction = 0.2
+    max_eer_rise: Fraction = 0.01
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class VerificationSettings(Settings):
+    """All settings of the verification pipeline.
+
+    A backbone that comes with its weights is frozen: `train` has no meaning for it.
+    """
+
+    data: VerificationDataSettings = dataclasses.field(default_factory=VerificationDataSettings)
+    model: VerificationModelSettings = dataclasses.field(default_factory=VerificationModelSettings)
+    train: VerificationTrainSettings = dataclasses.field(default_factory=VerificationTrainSettings)
+    evaluation: EerSettings = dataclasses.field(default_factory=EerSettings)
+
+    def __post_init__(self) -> None:
+        """Refuses a warm start of what is not trained.
+
+        Raises:
+            InputError: See there.
+        """
+        _refuse_frozen_warm_start(self.train, self.model)
+
+
+def _refuse_frozen_warm_start(train: TrainSettings, model: BackboneSettings) -> None:
+    if train.warm_start and model.backbone != "compact":
+        raise InputError(f"train.warm_start: model.backbone={model.backbone} is frozen, nothing is trained")
+
+
+# Gender and age
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class PeopleDataSettings(DataSettings):
+    """How IMDB-WIKI is cleaned; records that a rule leaves out are counted by rule.
+
+    Attributes:
+        min_face_score: Least score of the face detector. Pictures without a face are always left out.
+        single_face: Leave out pictures with a second face.
+    """
+
+    min_face_score: Annotated[float, Field(ge=-100.0, le=100.0)] = 1.0
+    single_face: bool = True
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -288,10 +395,7 @@ class GenderSettings(Settings):
         Raises:
             InputError: See there.
         """
-        if self.train.warm_start and self.model.backbone != "compact":
-            raise InputError(
-                f"train.warm_start: model.backbone={self.model.backbone} is frozen, nothing would be trained"
-            )
+        _refuse_frozen_warm_start(self.train, self.model)
 
 
 @dataclass(frozen=True, config=_CHECKED)

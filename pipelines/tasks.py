@@ -5,7 +5,13 @@ from dataclasses import dataclass
 
 from data_validation.errors import InputError, hint
 from data_validation.labels import EMOTIONS, GENDERS
-from pipelines.task_settings import AgeSettings, EmotionSettings, GenderSettings, Settings
+from pipelines.task_settings import (
+    AgeSettings,
+    EmotionSettings,
+    GenderSettings,
+    Settings,
+    VerificationSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,20 @@ class FaceTask:
 TASKS: Mapping[str, FaceTask] = {
     task.name: task
     for task in (
+        FaceTask(
+            name="verification",
+            title="Verification: do two faces show one person?",
+            label="identity",
+            classes=(),
+            assessment="pairs",
+            schema="verification.pbtxt",
+            module="trainers.verification",
+            settings=VerificationSettings,
+            slices=("source",),
+            sample="identities",
+            sample_images=1200,
+            real_data="identity folders, AT&T, LFW pairs",
+        ),
         FaceTask(
             name="emotion",
             title="Facial emotion: seven expressions",

@@ -25,6 +25,7 @@ _DRAWS = (
     "cutout_side",
     "cutout_x",
     "cutout_y",
+    "grey",
 )
 
 
@@ -46,6 +47,7 @@ class Augmentation:
             0 <= contrast < 1.
         cutout: side of the largest square that is painted over with the image's mean, as a fraction of the
             shorter side of the image, 0..1. The side of each square is drawn between 0 and this bound.
+        grey: probability that a colour image becomes a grey one, 0..1.
 
     Raises:
         ValueError: a value is outside its range; the message names it.
@@ -59,6 +61,7 @@ class Augmentation:
     brightness: float = 0.0
     contrast: float = 0.0
     cutout: float = 0.0
+    grey: float = 0.0
 
     def __post_init__(self) -> None:
         """Checks every value, so that a typing error in a settings file shows before training starts."""
@@ -110,6 +113,8 @@ def augment_batch(
     changed = tf.cast(images, tf.float32)
     if settings.moves_pixels:
         changed = _move(changed, settings, seeds)
+    if settings.grey and images.shape[-1] == 3:
+        changed = _grey(changed, settings.grey, seeds)
     if settings.brightness or settings.contrast:
         changed = _relight(changed, settings, seeds)
     if settings.cutout:
@@ -156,6 +161,12 @@ def _move(images: tf.Tensor, settings: Augmentation, seeds: dict[str, tf.Tensor]
         fill_mode="REFLECT",
         fill_value=0.0,
     )
+
+
+def _grey(images: tf.Tensor, probability: float, seeds: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Takes the colours of some images of float32 [N, H, W, 3] away; the luma (BT.601) stays."""
+    drawn = tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], seeds["grey"])
+    return tf.where(drawn < probability, tf.image.rgb_to_grayscale(images), images)
 
 
 def _relight(images: tf.Tensor, settings: Augmentation, seeds: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -1,9 +1,10 @@
-"""The networks behind gender and age, by the names that settings use."""
+"""The networks behind verification, gender and age, by the names that settings use."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 import tf_keras as keras
 
 from trainers import weight_files, weights
@@ -64,6 +65,20 @@ def pretrained_features(settings: Mapping[str, Any], folder: Path) -> keras.Mode
     load_pretrained(network, settings, folder)
     network.trainable = False
     return network
+
+
+def mirrored(backbone: keras.Model) -> keras.Model:
+    """Averages the features of an image and of its mirror image.
+
+    Args:
+        backbone: float32 [N, H, W, C] to [N, D].
+
+    Returns:
+        A model of the same form.
+    """
+    images = keras.Input(backbone.input_shape[1:], name="image")
+    both = (backbone(images) + backbone(tf.reverse(images, [2]))) / 2.0
+    return keras.Model(images, both, name="mirrored")
 
 
 def load_pretrained(

@@ -68,7 +68,7 @@ def run_fn(fn_args: Any) -> None:
     else:
         backbone = backbones.pretrained_features(model, Path(config["cache"]))
     if model["flip_averaging"]:
-        backbone = mirrored(backbone)
+        backbone = backbones.mirrored(backbone)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     # Features of a network that was trained here are of use to this training only, and go with its backups.
     cache = trained.backups if trained else Path(config["cache"])
@@ -114,20 +114,6 @@ def _origin(settings: Mapping[str, Any]) -> str:
             "curves are those of a last layer that the model does not have) and then frozen"
         )
     return f"those of the frozen network {name}, its weights' sha256 {settings['weights_sha256'][:16]}..."
-
-
-def mirrored(backbone: keras.Model) -> keras.Model:
-    """Averages the features of an image and of its mirror image.
-
-    Args:
-        backbone: float32 [N, H, W, C] to [N, D].
-
-    Returns:
-        A model of the same form.
-    """
-    images = keras.Input(backbone.input_shape[1:], name="image")
-    both = (backbone(images) + backbone(tf.reverse(images, [2]))) / 2.0
-    return keras.Model(images, both, name="mirrored")
 
 
 def with_head(backbone: keras.Model, head: keras.Model) -> keras.Model:

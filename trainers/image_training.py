@@ -37,6 +37,8 @@ class Recipe:
         metrics: Makes the metrics.
         monitor: What tells the best epoch.
         load: Loads the weights to begin with into a network that was built; None to begin with random ones.
+        validation_target: As `target`, for validation; None for the same.
+        kept: The part of the network that is exported, and that a warm start fills.
     """
 
     label: str
@@ -46,6 +48,8 @@ class Recipe:
     metrics: Callable[[], list[Any]]
     monitor: Monitor
     load: Callable[[keras.Model], None] | None = None
+    validation_target: Callable[[tf.Tensor], tf.Tensor] | None = None
+    kept: Callable[[keras.Model], keras.Model] = lambda network: network
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def train(fn_args: Any, recipe: Recipe) -> Trained:
         if recipe.load:
             recipe.load(network)
         if fn_args.base_model:
-            warm_start(network, fn_args.base_model)
+            warm_start(recipe.kept(network), fn_args.base_model)
         network.compile(
             optimizer=build_optimizer(settings, build_schedule(settings, steps)),
             loss=recipe.loss(),
@@ -115,7 +119,7 @@ def train(fn_args: Any, recipe: Recipe) -> Trained:
     keras.mixed_precision.set_global_policy("float32")
     served = recipe.build()
     served.set_weights(network.get_weights())
-    return Trained(served, transform, history, folder)
+    return Trained(recipe.kept(served), transform, history, folder)
 
 
 def about(
@@ -182,12 +186,12 @@ def _datasets(
         # Anew each epoch, so that the first images are other ones each time.
         return examples.shuffle(min(count, _SHUFFLE), seed=settings["seed"]).take(images)
 
-    decoded = _examples(fn_args.train_files, transform, recipe)
+    decoded = _examples(fn_args.train_files, transform, recipe.label, recipe.target)
     if training.fits_in_memory(decoded, count):
         decoded = pick(decoded.cache().unbatch())
     else:
         # Encoded images are shuffled: decoded ones would fill the memory.
-        decoded = _examples(fn_args.train_files, transform, recipe, pick=pick).unbatch()
+        decoded = _examples(fn_args.train_files, transform, recipe.label, recipe.target, pick=pick).unbatch()
     train_set = (
         decoded.batch(batch_size, drop_remainder=images >= batch_size)
         # Lost by unbatch. Without it Keras finds the end of an epoch by a step too many, which may count.
@@ -198,7 +202,9 @@ def _datasets(
         )
         .prefetch(training.PARALLEL)
     )
-    validation = _examples(fn_args.eval_files, transform, recipe)
+    validation = _examples(
+        fn_args.eval_files, transform, recipe.label, recipe.validation_target or recipe.target
+    )
     if training.fits_in_memory(validation, training.count_examples(fn_args.eval_files)):
         validation = validation.cache()
     validation = validation.prefetch(training.PARALLEL)
@@ -208,11 +214,12 @@ def _datasets(
 def _examples(
     files: list[str],
     transform: tft.TFTransformOutput,
-    recipe: Recipe,
+    label: str,
+    target: Callable[[tf.Tensor], tf.Tensor],
     **options: Any,
 ) -> tf.data.Dataset:
     """Returns batches of (image, what the loss takes); options of `training.transformed_examples`."""
     return training.transformed_examples(files, transform, _READ_BATCH, **options).map(
-        lambda features: (features[IMAGE], recipe.target(features[recipe.label])),
+        lambda features: (features[IMAGE], target(features[label])),
         num_parallel_calls=training.PARALLEL,
     )

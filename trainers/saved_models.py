@@ -14,6 +14,7 @@ from trainers.age_distribution import expectation, quantile
 from trainers.imaging import from_pixels
 from trainers.preprocessing import IMAGE
 
+ABOUT_FOLDER = "assets.extra"
 ABOUT_FILE = "about.json"
 # What the Evaluator calls the transformed label: not like the feature, by whose names it slices.
 LABEL_OUTPUT = "label"
@@ -22,12 +23,52 @@ LABEL_OUTPUT = "label"
 LOW, HIGH = 0.1, 0.9
 
 
-class ImageModule(tf.Module):
-    """A network of classes with all that serving needs inside its graph; tasks say what they answer.
+class GraphModule(tf.Module):
+    """A network and the graph before it, which decodes and resizes; tasks say what signatures it has.
 
     Every signature takes a batch and treats its rows alone, so a batch gives what single requests give.
     AutoGraph is off: there is no Python control flow to convert, and trying takes longer than tracing.
     """
+
+    def __init__(
+        self, network: keras.Model, transform: tft.TFTransformOutput, trained: keras.Model | None = None
+    ) -> None:
+        """Puts the parts together.
+
+        Args:
+            network: Takes float32 [N, H, W, C] in 0..1.
+            transform: Output of the Transform node; its graph decodes and resizes.
+            trained: The network that was trained, if `network` is made of parts of it.
+        """
+        super().__init__()
+        self.network = network
+        # Where a warm start finds the weights.
+        self.trained = trained or network
+        # The layer must hang on the exported object, or its resources are not saved with it.
+        self.transform_layer = transform.transform_features_layer()
+        self._specification = transform.raw_feature_spec()
+
+    def signatures(self) -> dict[str, Any]:
+        """Returns the signatures by the names that serving and the Evaluator use."""
+        raise NotImplementedError
+
+    def from_bytes(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Returns what the network takes of encoded images, string [N]."""
+        return self.transform_layer({IMAGE: encoded})[IMAGE]
+
+    def from_pixels(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Returns what the network takes of raw pixels, uint8 [N, H, W, 1 or 3]."""
+        _, height, width, channels = self.network.input_shape
+        return from_pixels(pixels, height, width, channels)
+
+    def from_examples(self, serialized: tf.Tensor, feature: str) -> tf.Tensor:
+        """Returns a transformed feature of serialised tf.Examples, string [N]."""
+        parsed = tf.io.parse_example(serialized, {feature: self._specification[feature]})
+        return self.transform_layer(parsed)[feature]
+
+
+class ImageModule(GraphModule):
+    """A network of classes with all that serving needs inside its graph; tasks say what they answer."""
 
     def __init__(
         self,
@@ -41,18 +82,12 @@ class ImageModule(tf.Module):
 
         Args:
             network: Takes float32 [N, H, W, C] in 0..1 and returns logits [N, classes].
-            transform: Output of the Transform node; its graph decodes and resizes.
+            transform: See GraphModule.
             label: Feature that holds the label.
             flip_averaging: Average the probabilities of the image and of its mirror image.
-            trained: The network that was trained, if `network` is made of parts of it.
+            trained: See GraphModule.
         """
-        super().__init__()
-        self.network = network
-        # Where a warm start finds the weights.
-        self.trained = trained or network
-        # The layer must hang on the exported object, or its resources are not saved with it.
-        self.transform_layer = transform.transform_features_layer()
-        self._specification = transform.raw_feature_spec()
+        super().__init__(network, transform, trained)
         self._label = label
         self._flip_averaging = flip_averaging
 
@@ -89,37 +124,32 @@ class ImageModule(tf.Module):
     def _probabilities(self, images: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(tf.cast(self.network(images, training=False), tf.float32))
 
-    def _from_examples(self, serialized: tf.Tensor, feature: str) -> tf.Tensor:
-        parsed = tf.io.parse_example(serialized, {feature: self._specification[feature]})
-        return self.transform_layer(parsed)[feature]
-
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoded images [N] to the answer."""
-        return self.answer(self.transform_layer({IMAGE: image_bytes})[IMAGE])
+        return self.answer(self.from_bytes(image_bytes))
 
     @tf.function(
         autograph=False, input_signature=[tf.TensorSpec([None, None, None, None], tf.uint8, name="pixels")]
     )
     def serve_pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         """Raw pixels [N, H, W, 1 or 3] to the answer."""
-        _, height, width, channels = self.network.input_shape
-        return self.answer(from_pixels(pixels, height, width, channels))
+        return self.answer(self.from_pixels(pixels))
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
     def serve_examples(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Example [N] (with `image/encoded`) to what Classify or Regress answer."""
-        return self.example_answer(self._from_examples(inputs, IMAGE))
+        return self.example_answer(self.from_examples(inputs, IMAGE))
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def evaluate_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Example [N] to what the Evaluator compares."""
-        return self.evaluation(self._from_examples(examples, IMAGE))
+        return self.evaluation(self.from_examples(examples, IMAGE))
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def transform_label(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Example [N] to the transformed label alone, for the Evaluator."""
-        return {LABEL_OUTPUT: self._from_examples(examples, self._label)}
+        return {LABEL_OUTPUT: self.from_examples(examples, self._label)}
 
     def signatures(self) -> dict[str, Any]:
         """Returns the signatures by the names that serving and the Evaluator use."""
@@ -195,7 +225,7 @@ class AgeModule(ImageModule):
         return {"estimates": tf.stack([answer[name] for name in ("age", "age_low", "age_high")], axis=1)}
 
 
-def export(module: ImageModule, folder: str, about: Mapping[str, Any]) -> None:
+def export(module: GraphModule, folder: str, about: Mapping[str, Any]) -> None:
     """Saves a model for TensorFlow Serving and the Evaluator.
 
     Args:
@@ -205,7 +235,7 @@ def export(module: ImageModule, folder: str, about: Mapping[str, Any]) -> None:
             which TensorFlow Serving leaves alone.
     """
     tf.saved_model.save(module, folder, signatures=module.signatures())
-    extra = os.path.join(folder, "assets.extra")
+    extra = os.path.join(folder, ABOUT_FOLDER)
     tf.io.gfile.makedirs(extra)
     with tf.io.gfile.GFile(os.path.join(extra, ABOUT_FILE), "w") as file:
         file.write(json.dumps(about, indent=1) + "\n")

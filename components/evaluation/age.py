@@ -10,8 +10,9 @@ import pandas as pd
 import tensorflow_model_analysis as tfma
 
 from components.evaluation import age_figures, age_metrics
-from components.evaluation.blessing import COUNT, Criterion
+from components.evaluation.blessing import COUNT, Criterion, Verdict
 from components.evaluation.distribution import write_distribution
+from components.evaluation.evaluators import BaseNode, EvaluatorInputs
 from components.evaluation.figures import draw_curves
 from components.evaluation.page import Page
 from components.evaluation.slices import (
@@ -53,7 +54,7 @@ class AgeAssessment:
         )
 
     def eval_config(self, slices: tuple[str, ...], thresholds: Mapping[str, float]) -> tfma.EvalConfig:
-        """Builds the Evaluator's configuration; see `assessments.Assessment`."""
+        """Builds the Evaluator's configuration: both splits, and each cut further by some features."""
         criterion = self.criterion(thresholds)
         code = hashlib.sha256(Path(age_metrics.__file__).read_bytes()).hexdigest()
         statistics = [
@@ -66,6 +67,16 @@ class AgeAssessment:
             for name in age_metrics.STATISTICS
         ]
         return criterion.eval_config(statistics, slices)
+
+    def evaluator(
+        self, slices: tuple[str, ...], thresholds: Mapping[str, float], inputs: EvaluatorInputs
+    ) -> BaseNode:
+        """Returns TFX's Evaluator; see `assessments.Assessment`."""
+        return inputs.tfma_evaluator(self.eval_config(slices, thresholds))
+
+    def verdicts(self, evaluation_uri: str, thresholds: Mapping[str, float]) -> list[Verdict]:
+        """Explains the blessing; see `assessments.Assessment`."""
+        return self.criterion(thresholds).verdicts(evaluation_uri)
 
     def slice_metrics(self, evaluation_uri: str) -> dict[SliceKey, dict[str, float]]:
         """Reads MAE, CS@5, bias, coverage, width of the interval and support of every slice."""

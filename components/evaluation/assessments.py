@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-import tensorflow_model_analysis as tfma
-
 from components.evaluation.age import AgeAssessment
-from components.evaluation.blessing import Criterion
+from components.evaluation.blessing import Verdict
 from components.evaluation.classification import ClassificationAssessment
+from components.evaluation.evaluators import BaseNode, EvaluatorInputs
 from components.evaluation.page import Page
+from components.evaluation.pairs import PairAssessment
 from components.evaluation.slices import SliceKey
 from data_validation.ingestion import Ingestion
 
@@ -19,11 +19,17 @@ Thresholds = Mapping[str, float]
 class Assessment(Protocol):
     """How models of a kind are judged and reported."""
 
-    def criterion(self, thresholds: Thresholds) -> Criterion:
-        """Returns what decides on the blessing, from a task's evaluation settings."""
+    def evaluator(self, slices: tuple[str, ...], thresholds: Thresholds, inputs: EvaluatorInputs) -> BaseNode:
+        """Returns the node that measures and blesses, with the outputs `evaluation` and `blessing`.
 
-    def eval_config(self, slices: tuple[str, ...], thresholds: Thresholds) -> tfma.EvalConfig:
-        """Builds the Evaluator's configuration; slices are features by which both splits are cut further."""
+        Args:
+            slices: Features by which both splits are cut further.
+            thresholds: A task's evaluation settings.
+            inputs: What is judged.
+        """
+
+    def verdicts(self, evaluation_uri: str, thresholds: Thresholds) -> list[Verdict]:
+        """Explains the blessing from a task's evaluation settings: one verdict a threshold."""
 
     def slice_metrics(self, evaluation_uri: str) -> dict[SliceKey, dict[str, float]]:
         """Reads the metrics of every slice, the headline first, and `support`, the number of images."""
@@ -42,10 +48,12 @@ def assessment(kind: str, label: str, classes: tuple[str, ...]) -> Assessment:
     """Returns an assessment.
 
     Args:
-        kind: `classification` or `age`.
+        kind: `classification`, `age` or `pairs`.
         label: Feature with the label.
         classes: Class names in the model's order.
     """
     if kind == "age":
         return AgeAssessment(label)
+    if kind == "pairs":
+        return PairAssessment(label)
     return ClassificationAssessment(label, classes)

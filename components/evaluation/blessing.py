@@ -1,7 +1,9 @@
 """When a model is blessed, and the verdict in words."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow_model_analysis as tfma
 
@@ -114,11 +116,29 @@ class Criterion:
             for key, name, is_diff, value in metric_values(evaluation_uri)
             if key == SELECTION_SLICE
         }
+        judged = self.judge(found[self.metric, False], found.get((self.metric, True)), found[COUNT, False])
+        blessed = tfma.load_validation_result(evaluation_uri).validation_ok
+        if blessed != all(verdict.passed for verdict in judged):
+            raise RuntimeError(
+                f"the Evaluator's verdict is {blessed}, its explanation says otherwise: {judged}"
+            )
+        return judged
+
+    def judge(self, value: float, change: float | None, images: float) -> list[Verdict]:
+        """Judges a model.
+
+        Args:
+            value: The metric on the selection split.
+            change: By how much it is larger than the latest blessed model's; None where there is none.
+            images: How many images it was judged on.
+
+        Returns:
+            One verdict a threshold.
+        """
         where = slice_name(SELECTION_SLICE).replace("=", " ")
-        value, change = found[self.metric, False], found.get((self.metric, True))
         sign = -1.0 if self.lower_is_better else 1.0
         bound, worse = ("most", "higher") if self.lower_is_better else ("least", "lower")
-        judged = [
+        return [
             Verdict(
                 self.metric, where, f"at {bound} {self.bound:g}", value, sign * (value - self.bound) >= 0.0
             ),
@@ -133,16 +153,29 @@ class Criterion:
                 "images to judge on",
                 where,
                 f"at least {self.min_images}",
-                found[COUNT, False],
-                found[COUNT, False] >= self.min_images,
+                images,
+                images >= self.min_images,
             ),
         ]
-        blessed = tfma.load_validation_result(evaluation_uri).validation_ok
-        if blessed != all(verdict.passed for verdict in judged):
-            raise RuntimeError(
-                f"the Evaluator's verdict is {blessed}, its explanation says otherwise: {judged}"
-            )
-        return judged
+
+
+def write_blessing(blessing: Any, blessed: bool, model: Any, baseline: Any | None) -> None:
+    """Fills a ModelBlessing as TFX's own Evaluator does, so that resolvers and the Pusher take it.
+
+    Args:
+        blessing: The ModelBlessing artifact.
+        blessed: The verdict.
+        model: The artifact of the model that was judged.
+        baseline: The artifact of the model that it was compared with; None where there was none.
+    """
+    for name, artifact in (("current_model", model), ("baseline_model", baseline)):
+        if artifact is not None:
+            blessing.set_string_custom_property(name, artifact.uri)
+            blessing.set_int_custom_property(f"{name}_id", artifact.id)
+    blessing.set_int_custom_property("blessed", int(blessed))
+    os.makedirs(blessing.uri, exist_ok=True)
+    with open(os.path.join(blessing.uri, "BLESSED" if blessed else "NOT_BLESSED"), "w"):
+        pass  # an empty file is the mark
 
 
 def _on_selection(threshold: tfma.MetricThreshold) -> list[tfma.PerSliceMetricThreshold]:

@@ -9,8 +9,9 @@ import pandas as pd
 import tensorflow_model_analysis as tfma
 
 from components.evaluation import classification_figures as figures
-from components.evaluation.blessing import Criterion
+from components.evaluation.blessing import Criterion, Verdict
 from components.evaluation.distribution import write_distribution
+from components.evaluation.evaluators import BaseNode, EvaluatorInputs
 from components.evaluation.figures import draw_curves
 from components.evaluation.page import Page
 from components.evaluation.slices import (
@@ -47,7 +48,7 @@ class ClassificationAssessment:
         )
 
     def eval_config(self, slices: tuple[str, ...], thresholds: Mapping[str, float]) -> tfma.EvalConfig:
-        """Builds the Evaluator's configuration; see `assessments.Assessment`."""
+        """Builds the Evaluator's configuration: both splits, and each cut further by some features."""
         criterion = self.criterion(thresholds)
         accuracy = tfma.MetricConfig(
             class_name="SparseCategoricalAccuracy",
@@ -57,6 +58,16 @@ class ClassificationAssessment:
         return criterion.eval_config(
             [accuracy, tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot")], slices
         )
+
+    def evaluator(
+        self, slices: tuple[str, ...], thresholds: Mapping[str, float], inputs: EvaluatorInputs
+    ) -> BaseNode:
+        """Returns TFX's Evaluator; see `assessments.Assessment`."""
+        return inputs.tfma_evaluator(self.eval_config(slices, thresholds))
+
+    def verdicts(self, evaluation_uri: str, thresholds: Mapping[str, float]) -> list[Verdict]:
+        """Explains the blessing; see `assessments.Assessment`."""
+        return self.criterion(thresholds).verdicts(evaluation_uri)
 
     def slice_metrics(self, evaluation_uri: str) -> dict[SliceKey, dict[str, float]]:
         """Reads accuracy, macro F1 and support of every slice."""

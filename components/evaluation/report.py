@@ -50,7 +50,7 @@ def EvaluationReport(
     del code_fingerprint
     page = Page(Path(report.uri), title)
     judge = assessment(kind, label, tuple(json.loads(classes)))
-    judged = judge.criterion(json.loads(thresholds)).verdicts(evaluation.uri)
+    judged = judge.verdicts(evaluation.uri, json.loads(thresholds))
     account = Ingestion.load(Path(examples.uri))
     history = read_history(Path(model_run.uri) / HISTORY_FILE)
     _write_verdicts(page, judged)

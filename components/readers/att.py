@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from components.readers.face_box import Box, cut_face
 from components.readers.files import read_image
 from components.readers.identity import LABEL, Pair, pseudonym, pseudonymous
 from components.readers.pgm import to_png
@@ -25,6 +26,9 @@ PICTURES = 10
 _PATH = re.compile(r"s([0-9]+)/([0-9]+)\.pgm", re.ASCII)
 # Of a person, in pairs of one kind: 40 persons have 120 pairs of themselves and 120 with others.
 _PAIRS_PER_PERSON = 3
+_FEWEST_PERSONS = 2 * _PAIRS_PER_PERSON + 1
+# The report does not list its pairs; these are drawn once and for all.
+_SEED = 1
 
 
 class AttReader:
@@ -32,13 +36,15 @@ class AttReader:
 
     source = "att"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, box: Box = ()) -> None:
         """Opens the data set.
 
         Args:
             root: The folder that holds `s1`, `s2` and so on.
+            box: Where the face is in every picture.
         """
         self._root = root
+        self._box = box
 
     def items(self) -> Iterator[str]:
         """Lists the paths `s<person>/<picture>.pgm` by the numbers in them."""
@@ -55,11 +61,16 @@ class AttReader:
         """Reads and converts one picture; see `Reader.load`."""
         return FaceRecord(
             filename=pseudonymous(self.source, item),
-            image=to_png(read_image(self._root, item)),
+            image=cut_face(to_png(read_image(self._root, item)), self._box),
             split="test",
             source=self.source,
             labels={LABEL: pseudonym(self.source, item.split("/")[0])},
         )
+
+    def pairs(self) -> list[Pair]:
+        """Returns the report's pairs; none where there are too few persons for them."""
+        persons = len({item.split("/")[0] for item in self.items()})
+        return att_pairs(_SEED, persons) if persons >= _FEWEST_PERSONS else []
 
 
 def att_pairs(seed: int, persons: int = PERSONS) -> list[Pair]:
@@ -81,7 +92,7 @@ def att_pairs(seed: int, persons: int = PERSONS) -> list[Pair]:
     # Neighbours at three distances on a ring: each person has two at each, and no couple comes twice.
     distances = range(1, (persons - 1) // 2 + 1)
     if len(distances) < _PAIRS_PER_PERSON:
-        raise ValueError(f"persons: expected at least {2 * _PAIRS_PER_PERSON + 1}, found {persons}")
+        raise ValueError(f"persons: expected at least {_FEWEST_PERSONS}, found {persons}")
     rng = random.Random(f"att/{seed}")
     couples = list(itertools.combinations(range(1, PICTURES + 1), 2))
     pairs = [

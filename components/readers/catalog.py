@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.readers import att, fer2013, ferg, identity_folders, imdb_wiki, lfw_pairs, utkface
+from components.readers.face_box import Box
 from components.readers.identity import LABEL as IDENTITY
 from components.readers.record import Reader
 from data_validation.errors import InputError
@@ -36,6 +37,8 @@ class ReaderOptions:
         single_face: Leave out pictures with a second face.
         gender_known: Leave out pictures of persons whose gender is not known.
         age_known: Leave out pictures of persons whose age is not known or not from 0 to 100.
+        att_box: Where the face is in every picture of AT&T: left, top, width, height; empty for all of it.
+        lfw_box: The same for the images of LFW's pairs.
     """
 
     drop_test_duplicates: bool = False
@@ -44,6 +47,8 @@ class ReaderOptions:
     single_face: bool = True
     gender_known: bool = True
     age_known: bool = True
+    att_box: Box = ()
+    lfw_box: Box = ()
 
 
 @dataclass(frozen=True)
@@ -98,8 +103,7 @@ def _open_utkface(folder: Path, mark: str, options: ReaderOptions) -> Reader:
 
 
 def _open_att(folder: Path, mark: str, options: ReaderOptions) -> Reader:
-    del options
-    return att.AttReader(folder / mark.removesuffix(att.MARK))
+    return att.AttReader(folder / mark.removesuffix(att.MARK), options.att_box)
 
 
 def _open_identity_folders(folder: Path, mark: str, options: ReaderOptions) -> Reader:
@@ -108,8 +112,8 @@ def _open_identity_folders(folder: Path, mark: str, options: ReaderOptions) -> R
 
 
 def _open_lfw_pairs(folder: Path, mark: str, options: ReaderOptions) -> Reader:
-    del mark, options
-    return lfw_pairs.LfwPairsReader(folder)
+    del mark
+    return lfw_pairs.LfwPairsReader(folder, options.lfw_box)
 
 
 _PERSON = ("gender", "age")

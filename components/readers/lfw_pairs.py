@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from components.readers.face_box import Box, cut_face
 from components.readers.files import read_image
 from components.readers.identity import LABEL, Pair, pseudonym, pseudonymous
 from components.readers.record import FaceRecord
@@ -36,19 +37,21 @@ class LfwImage(NamedTuple):
 
 
 class LfwPairsReader:
-    """Reads the images of the pairs; files are passed on as they are."""
+    """Reads the images of the pairs."""
 
     source = "lfw"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, box: Box = ()) -> None:
         """Opens the data set.
 
         Args:
             folder: Folder that holds `pairs.txt`.
+            box: Where the face is in every picture.
 
         Raises:
             InputError: `pairs.txt` is malformed, or the folder of images is not beside it.
         """
+        self._box = box
         self._pairs = folder / FILE_NAME
         found = [folder / name for name in FOLDERS if (folder / name).is_dir()]
         if not found:
@@ -76,11 +79,15 @@ class LfwPairsReader:
         """Reads one image file; see `Reader.load`."""
         return FaceRecord(
             filename=pseudonymous(self.source, item.path),
-            image=read_image(self._root, item.path),
+            image=cut_face(read_image(self._root, item.path), self._box),
             split="test",
             source=self.source,
             labels={LABEL: pseudonym(self.source, item.path.split("/")[0])},
         )
+
+    def pairs(self) -> list[Pair]:
+        """Returns the pairs in the order of the file."""
+        return read_pairs(self._pairs)
 
 
 def read_pairs(file: Path) -> list[Pair]:

@@ -25,6 +25,8 @@ ATT_WIDTH, ATT_HEIGHT = 92, 112
 FEWEST_PERSONS = 6
 
 _PICTURES = (6, 12)
+MEAN_PICTURES = 9
+"""Of a person in identity folders, on average."""
 _HELD_OUT_SHARE = 0.15
 _FEWEST_HELD_OUT = 2
 _YOUNGEST, _OLDEST = 16.0, 75.0

@@ -131,7 +131,7 @@ def test_exported_scores_are_those_of_scikit_learn(
     # The images as training sees them.
     images = transform.transform_features_layer()({"image/encoded": tf.constant([f.image for f in faces])})
     keras.utils.set_random_seed(1)
-    backbone = gender.mirrored(backbones.compact_features(network()))
+    backbone = backbones.mirrored(backbones.compact_features(network()))
     cache = features.FeatureCache(tmp_path / "cache", "random weights")
     vectors = features.extract(backbone, [images["image/encoded"].numpy()], len(faces), cache)
     labels = np.array([GENDERS.index(face.labels["gender"]) for face in faces])

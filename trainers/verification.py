@@ -1,0 +1,276 @@
+"""Verification: one tower for two faces, a threshold with a known error rate (report sections 3.6, 4.4)."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras as keras
+
+from data_validation.errors import InputError
+from data_validation.ingestion import Ingestion
+from trainers import backbones, image_training, preprocessing, training
+from trainers.image_training import Recipe, Trained
+from trainers.margin import NOBODY, EmbeddingTrainer, MarginSoftmax
+from trainers.networks import vgg
+from trainers.networks.face_embedding import SIDE, face_embedding, of_length_one
+from trainers.pair_metrics import PairDistances, all_pairs, operating_point
+from trainers.saved_models import ABOUT_FOLDER, GraphModule, export
+from trainers.training import Monitor
+
+LABEL = "identity"
+MONITOR = Monitor("val_eer", lower_is_better=True)
+THRESHOLDS_FILE = "thresholds.json"
+FALSE_ACCEPT_RATES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
+"""Rows of the table of thresholds."""
+_BATCH = 64
+
+
+def preprocessing_fn(
+    inputs: Mapping[str, tf.Tensor], custom_config: Mapping[str, Any]
+) -> dict[str, tf.Tensor]:
+    """Decodes, resizes and scales the image as the backbone takes it. Traced by the Transform node.
+
+    Args:
+        inputs: `image/encoded` and `identity`, string [N, 1] or [N].
+        custom_config: Holds the settings `model`.
+
+    Returns:
+        `image/encoded` as float32 [N, side, side, 3] in 0..1 and `identity` as string [N].
+    """
+    return {
+        preprocessing.IMAGE: preprocessing.decoded(inputs, _side(custom_config["model"]), channels=3),
+        LABEL: tf.reshape(inputs[LABEL], [-1]),
+    }
+
+
+def run_fn(fn_args: Any) -> None:
+    """Trains the tower, chooses the threshold on the selection split and exports. Called by the Trainer.
+
+    Args:
+        fn_args: TFX's FnArgs; see `image_training.train`.
+
+    Raises:
+        InputError: The data have too few persons to train on or to choose a threshold on.
+    """
+    config = fn_args.custom_config
+    model = config["model"]
+    trained = None
+    if model["backbone"] == "compact":
+        trained = _train(fn_args)
+        tower = trained.network
+    else:
+        tower = _descriptor(model, Path(config["cache"]))
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    network = embedding_network(tower, model["flip_averaging"])
+    pairs = all_pairs(*_embeddings(network, fn_args.eval_files, transform))
+    if not pairs.complete:
+        raise InputError(
+            f"{LABEL}: expected two persons, and one with two images, in the selection split, to choose "
+            f"the threshold on; found {len(pairs.same)} pairs of one person and {len(pairs.different)} of two"
+        )
+    thresholds = threshold_table(pairs, model["far"])
+    account = image_training.about(
+        fn_args, "verification", MONITOR if trained else None, trained.history if trained else []
+    )
+    module = VerificationModule(network, transform, thresholds["threshold"], tower)
+    export(module, fn_args.serving_model_dir, account)
+    # In the model for those who use it, in the run for the report.
+    for folder in (Path(fn_args.serving_model_dir) / ABOUT_FOLDER, Path(fn_args.model_run_dir)):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / THRESHOLDS_FILE).write_text(json.dumps(thresholds, indent=1) + "\n", encoding="utf-8")
+    if trained:
+        training.discard_backups(trained.backups)
+
+
+def recipe(config: Mapping[str, Any], persons: list[str]) -> Recipe:
+    """Describes the training: a softmax over persons with a margin, judged by pairs of other persons.
+
+    Args:
+        config: Settings `model` and `train`.
+        persons: The persons of the training split.
+
+    Returns:
+        The recipe.
+    """
+    settings = config["train"]
+    numbers = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(persons, np.arange(len(persons))), default_value=NOBODY
+    )
+    return Recipe(
+        label=LABEL,
+        build=lambda: EmbeddingTrainer(build_tower(config["model"]), len(persons)),
+        target=numbers.lookup,
+        loss=lambda: MarginSoftmax(settings["scale"], settings["margin"]),
+        metrics=lambda: ["accuracy"],
+        monitor=MONITOR,
+        validation_target=lambda names: names,
+        kept=lambda network: network.tower,
+    )
+
+
+def build_tower(settings: Mapping[str, Any]) -> keras.Model:
+    """Builds the tower that is trained here.
+
+    Args:
+        settings: `dimensions` and `dropout`.
+
+    Returns:
+        An uncompiled model from float32 [N, 112, 112, 3] in 0..1 to float32 [N, dimensions] of length 1.
+    """
+    return face_embedding(dimensions=settings["dimensions"], dropout=settings["dropout"])
+
+
+def embedding_network(tower: keras.Model, flip_averaging: bool) -> keras.Model:
+    """Returns what answers with embeddings.
+
+    Args:
+        tower: Images to embeddings.
+        flip_averaging: Take the mean of the embeddings of an image and of its mirror image, of length 1.
+
+    Returns:
+        float32 [N, H, W, 3] in 0..1 to float32 [N, D] of length 1.
+    """
+    if not flip_averaging:
+        return tower
+    both = backbones.mirrored(tower)
+    return keras.Model(both.input, of_length_one(both.output), name="mirrored_embedding")
+
+
+def threshold_table(pairs: PairDistances, far: float) -> dict[str, Any]:
+    """Chooses the threshold, and tells what others would do.
+
+    Args:
+        pairs: Cosine distances of pairs of persons that the network was not trained on.
+        far: The false accept rate that the threshold is for.
+
+    Returns:
+        JSON-serialisable: `distance`, `threshold`, `far`, and `table`, a row (`pair_metrics.OperatingPoint`)
+        for each of FALSE_ACCEPT_RATES and for `far`.
+    """
+    rates = sorted({*FALSE_ACCEPT_RATES, far}, reverse=True)
+    return {
+        "distance": "cosine",
+        "threshold": operating_point(pairs, far).threshold,
+        "far": far,
+        "same_pairs": len(pairs.same),
+        "different_pairs": len(pairs.different),
+        "table": [dataclasses.asdict(operating_point(pairs, rate)) for rate in rates],
+    }
+
+
+class VerificationModule(GraphModule):
+    """Answers with the distances of two faces and whether they match, or with the embedding of one.
+
+    Attributes:
+        network: Images to embeddings of length 1; both sides of a pair go through it.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        transform: tft.TFTransformOutput,
+        threshold: float,
+        tower: keras.Model,
+    ) -> None:
+        """Puts the parts together.
+
+        Args:
+            network: See there.
+            transform: Output of the Transform node.
+            threshold: Largest cosine distance of a match.
+            tower: The network within `network` that was trained.
+        """
+        super().__init__(network, transform, tower)
+        self._threshold = tf.constant(threshold, tf.float32)
+
+    @tf.function(
+        autograph=False,
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name="image_bytes_a"),
+            tf.TensorSpec([None], tf.string, name="image_bytes_b"),
+        ],
+    )
+    def serve_pairs(self, image_bytes_a: tf.Tensor, image_bytes_b: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Encoded images [N] and [N] to distances, matches and the threshold."""
+        count = tf.shape(image_bytes_a)[0]
+        same_count = tf.debugging.assert_equal(
+            count,
+            tf.shape(image_bytes_b)[0],
+            "image_bytes_a, image_bytes_b: expected as many images on both sides",
+        )
+        with tf.control_dependencies([same_count]):
+            both = self._embedding(self.from_bytes(tf.concat([image_bytes_a, image_bytes_b], axis=0)))
+        squared = tf.reduce_sum(tf.math.squared_difference(both[:count], both[count:]), axis=1)
+        # For vectors of length 1, half of it is 1 - cosine, and exactly 0 for equal images.
+        cosine = squared / 2.0
+        return {
+            "cosine_distance": cosine,
+            "euclidean_distance": tf.sqrt(squared),
+            "is_match": cosine <= self._threshold,
+            "threshold": tf.fill([count], self._threshold),
+        }
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def embed(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Encoded images [N] to embeddings [N, D]."""
+        return {"embedding": self._embedding(self.from_bytes(image_bytes))}
+
+    @tf.function(
+        autograph=False, input_signature=[tf.TensorSpec([None, None, None, None], tf.uint8, name="pixels")]
+    )
+    def embed_pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Raw pixels [N, H, W, 1 or 3] to embeddings [N, D]."""
+        return {"embedding": self._embedding(self.from_pixels(pixels))}
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def embed_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialised tf.Examples [N] to embeddings [N, D], for the Evaluator."""
+        return {"embedding": self._embedding(self.from_examples(examples, preprocessing.IMAGE))}
+
+    def signatures(self) -> dict[str, Any]:
+        """Returns the signatures by name."""
+        return {
+            "serving_default": self.serve_pairs.get_concrete_function(),
+            "embed": self.embed.get_concrete_function(),
+            "pixels": self.embed_pixels.get_concrete_function(),
+            "examples": self.embed_examples.get_concrete_function(),
+        }
+
+    def _embedding(self, images: tf.Tensor) -> tf.Tensor:
+        return self.network(images, training=False)
+
+
+def _side(settings: Mapping[str, Any]) -> int:
+    return SIDE if settings["backbone"] == "compact" else vgg.SIDE
+
+
+def _train(fn_args: Any) -> Trained:
+    # `<examples>/Split-train/*`
+    examples = Path(fn_args.train_files[0]).parent.parent
+    persons = sorted(Ingestion.load(examples).distribution(LABEL, "train"))
+    if len(persons) < 2:
+        raise InputError(f"{LABEL}: expected two persons in the training split, found {len(persons)}")
+    return image_training.train(fn_args, recipe(fn_args.custom_config, persons))
+
+
+def _descriptor(settings: Mapping[str, Any], folder: Path) -> keras.Model:
+    """Builds VGG-Face without its last layer (report section 3.6.2), with the user's weights."""
+    descriptor = backbones.pretrained_features(settings, folder)
+    return keras.Model(descriptor.input, of_length_one(descriptor.output), name="vggface_embedding")
+
+
+def _embeddings(
+    network: keras.Model, files: list[str], transform: tft.TFTransformOutput
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns embeddings float32 [N, D] and persons [N] of a split."""
+    step = tf.function(lambda images: network(images, training=False), autograph=False, reduce_retracing=True)
+    vectors, persons = [], []
+    for batch in training.transformed_examples(files, transform, _BATCH):
+        vectors.append(step(batch[preprocessing.IMAGE]).numpy())
+        persons.append(batch[LABEL].numpy())
+    return np.concatenate(vectors), np.concatenate(persons)
