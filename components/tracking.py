@@ -17,12 +17,13 @@ from mlflow.entities import Metric, Param, RunStatus, RunTag
 
 from components.infra_report import REPORT_FILE as INFRA_REPORT_FILE
 from components.infra_report import InfraReport
-from trainers.history import HISTORY_FILE, read_history
+from trainers.history import BACKBONE_FILE, HISTORY_FILE, read_history
 from trainers.mlflow_curves import log_history
 
 PIPELINE_RUN_TAG = "hexaface.pipeline_run_id"
 WORKSPACE_TAG = "hexaface.workspace"
 PUSHED_TAG = "hexaface.pushed_to"
+BACKBONE_TAG = "hexaface.backbone_fingerprint"
 # MLflow refuses longer values.
 _MAX_PARAM, _MAX_TAG = 6000, 5000
 
@@ -191,6 +192,7 @@ def submit(submission: Submission) -> str:
             RunTag("hexaface.data_span", str(metrics["span"])),
             RunTag("hexaface.blessed", str(submission.blessed).lower()),
             RunTag(PUSHED_TAG, submission.pushed_to),
+            *_backbone_tag(Path(submission.model_run)),
         ],
     )
     log_history(client, run_id, read_history(Path(submission.model_run) / HISTORY_FILE))
@@ -203,6 +205,14 @@ def submit(submission: Submission) -> str:
     if submission.pushed_to:
         _register(client, submission, run_id)
     return run_id
+
+
+def _backbone_tag(model_run: Path) -> list[RunTag]:
+    """Tells which trunk the model stands on, where it is another pipeline's."""
+    file = model_run / BACKBONE_FILE
+    if not file.is_file():
+        return []
+    return [RunTag(BACKBONE_TAG, json.loads(file.read_text(encoding="utf-8"))["fingerprint"])]
 
 
 def _log_infra(client: mlflow.MlflowClient, run_id: str, folder: Path) -> None:

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 
 import tensorflow_data_validation as tfdv
+from tfx.types.channel_utils import external_pipeline_artifact_query
 
 import data_validation
 from components.anomaly_gate import AnomalyGate
@@ -19,7 +21,7 @@ from components.infra_validator import InfraValidator
 from components.mlflow_tracker import MLflowTracker
 from pipelines.code_fingerprint import code_fingerprint
 from pipelines.settings import Workspace
-from pipelines.sources import reader_options
+from pipelines.sources import EMBEDDING, VERIFICATION, reader_options
 from pipelines.task_settings import Settings
 from pipelines.tasks import FaceTask
 
@@ -27,6 +29,8 @@ from pipelines.tasks import FaceTask
 RETRYABLE = frozenset({"FaceExampleGen", "Trainer", "Pusher"})
 # A run that found all else in the cache still has an MLflow run to fill.
 NEVER_CACHED = frozenset({"MLflowTracker"})
+# TFX asks for one of whoever made an artifact elsewhere; there is one.
+OWNER = "hexaface"
 
 
 def build_pipeline(
@@ -107,11 +111,16 @@ def build_pipeline(
     if settings.train.warm_start:
         base_resolver = tfx.dsl.Resolver(
             strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
-            model=tfx.dsl.Channel(type=standard.Model),
-            model_blessing=tfx.dsl.Channel(type=standard.ModelBlessing),
+            **_own_models(),
         ).with_id("BaseModelResolver")
         base_model = base_resolver.outputs["model"]
         nodes.append(base_resolver)
+
+    # Trained by another pipeline, on other data.
+    if getattr(settings.model, "backbone", "") == EMBEDDING:
+        embedding_resolver = _embedding_resolver()
+        base_model = embedding_resolver.outputs["model"]
+        nodes.append(embedding_resolver)
 
     trainer = tfx.components.Trainer(
         run_fn=f"{task.module}.run_fn",
@@ -133,8 +142,7 @@ def build_pipeline(
     blessed_resolver = tfx.dsl.Resolver(
         strategy_class=LatestOtherBlessedModelStrategy,
         candidate=trainer.outputs["model"],
-        model=tfx.dsl.Channel(type=standard.Model),
-        model_blessing=tfx.dsl.Channel(type=standard.ModelBlessing),
+        **_own_models(),
     ).with_id("LatestBlessedResolver")
 
     evaluator = judge.evaluator(
@@ -211,3 +219,27 @@ def build_pipeline(
         ),
         beam_pipeline_args=list(settings.run.beam_args),
     )
+
+
+def _own_models() -> dict[str, tfx.dsl.Channel]:
+    """Returns the models of this pipeline and their blessings: not those that it resolved from others."""
+    standard = tfx.types.standard_artifacts
+    return {
+        "model": tfx.dsl.Channel(type=standard.Model, producer_component_id="Trainer", output_key="model"),
+        "model_blessing": tfx.dsl.Channel(
+            type=standard.ModelBlessing, producer_component_id="Evaluator", output_key="blessing"
+        ),
+    }
+
+
+def _embedding_resolver() -> tfx.dsl.Resolver:
+    """Resolves the latest blessed model of the verification pipeline in the same ML Metadata."""
+    query = partial(external_pipeline_artifact_query, owner=OWNER, pipeline_name=VERIFICATION)
+    standard = tfx.types.standard_artifacts
+    return tfx.dsl.Resolver(
+        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+        model=query(standard.Model, producer_component_id="Trainer", output_key="model"),
+        model_blessing=query(
+            standard.ModelBlessing, producer_component_id="Evaluator", output_key="blessing"
+        ),
+    ).with_id("EmbeddingResolver")

@@ -110,13 +110,14 @@ def _read(file: Path) -> RunRecord | None:
         return None  # damaged, or of another version of the project: as good as no record
 
 
-def run_key(settings: Settings, workspace: Workspace, sources: Iterable[Path]) -> str:
+def run_key(settings: Settings, workspace: Workspace, sources: Iterable[Path], stands_on: str = "") -> str:
     """Hashes all that a run depends on: settings, data, code and installed versions.
 
     Args:
         settings: All settings.
         workspace: The workspace, for the tracking server's address.
         sources: Data folders.
+        stands_on: Folder of the pushed model on whose trunk the new one stands; empty for none.
 
     Returns:
         64 hexadecimal digits.
@@ -128,6 +129,7 @@ def run_key(settings: Settings, workspace: Workspace, sources: Iterable[Path]) -
         "folders": [str(folder.resolve()) for folder in folders],
         "data": fingerprint(folders),
         "code": code_fingerprint(*_ROOMS),
+        "stands_on": stands_on,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

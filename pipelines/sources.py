@@ -6,9 +6,15 @@ from pathlib import Path
 
 from components.readers.catalog import ReaderOptions, open_readers, select_spans
 from data_validation.errors import InputError
+from pipelines.runs import last_pushed
+from pipelines.settings import Workspace
 from pipelines.task_settings import BackboneSettings, DataSettings, ModelSettings
 from pipelines.tasks import FaceTask
 from trainers import weight_files
+
+EMBEDDING = "embedding"
+"""The backbone that is the trunk of a model of the task VERIFICATION."""
+VERIFICATION = "verification"
 
 
 def reader_options(task: FaceTask, settings: DataSettings) -> ReaderOptions:
@@ -43,6 +49,30 @@ def check(sources: Sequence[Path], task: FaceTask, settings: DataSettings) -> No
         folders, _ = select_spans(source, settings.spans)
         for folder in folders:
             open_readers(folder, reader_options(task, settings))
+
+
+def embedding(settings: ModelSettings, workspace: Workspace) -> str:
+    """Finds the verification model on whose trunk a model is to stand.
+
+    Args:
+        settings: A task's model settings.
+        workspace: The workspace.
+
+    Returns:
+        Folder of the pushed model; empty for models that stand on no other.
+
+    Raises:
+        InputError: There is none in the workspace.
+    """
+    if getattr(settings, "backbone", "") != EMBEDDING:
+        return ""
+    pushed = last_pushed(workspace, VERIFICATION)
+    if not pushed:
+        raise InputError(
+            f"{workspace.root}: no blessed verification model for model.backbone={EMBEDDING}; run "
+            f"`hexaface run {VERIFICATION}` first, or set model.backbone=compact"
+        )
+    return pushed
 
 
 def check_weights(settings: ModelSettings) -> None:

@@ -198,6 +198,9 @@ class EmotionSettings(Settings):
 
 # Weights
 
+TRAINED_HERE = ("compact", "embedding")
+"""Backbones whose weights come from this project's own pipelines."""
+
 
 @dataclass(frozen=True, config=_CHECKED)
 class BackboneSettings(ModelSettings):
@@ -220,11 +223,12 @@ class BackboneSettings(ModelSettings):
         Raises:
             InputError: See there.
         """
-        if self.backbone == "compact":
+        if self.backbone in TRAINED_HERE:
             for name in ("weights", "weights_sha256"):
                 if getattr(self, name):
                     raise InputError(
-                        f"model.{name}: expected none for model.backbone=compact, found {getattr(self, name)}"
+                        f"model.{name}: expected none for model.backbone={self.backbone}, found "
+                        f"{getattr(self, name)}"
                     )
         elif not self.weights:
             raise InputError(
@@ -253,7 +257,7 @@ class VerificationDataSettings(DataSettings):
     """
 
     # Both were placed so that eyes and mouth of the sets' mean faces lie where aligned faces have them.
-    att_box: Box = (0, 10, 92, 92)
+    att_box: Box = (0, 5, 92, 101)
     lfw_box: Box = (56, 47, 138, 138)
 
     def __post_init__(self) -> None:
@@ -371,10 +375,11 @@ class GenderModelSettings(BackboneSettings):
     """The feature extractor, on whose features scikit-learn's classifiers are compared.
 
     Attributes:
-        backbone: `vgg16` (report section 3.3), `vggface`, or `compact`, which is trained here.
+        backbone: `vgg16` (report section 3.3), `vggface`, `embedding`, the trunk of the latest blessed
+            verification model, or `compact`, which is trained here.
     """
 
-    backbone: Literal["compact", "vgg16", "vggface"] = "compact"
+    backbone: Literal["compact", "embedding", "vgg16", "vggface"] = "compact"
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -414,12 +419,13 @@ class AgeModelSettings(BackboneSettings):
     """The network.
 
     Attributes:
-        backbone: `vggface` (report section 3.2.2) or `compact`.
-        trained_layers: `all`, or `last`: the last seven of VGG-Face (report section 3.2.2), or the last
-            stage of `compact`.
+        backbone: `vggface` (report section 3.2.2), `embedding`, the trunk of the latest blessed verification
+            model, or `compact`.
+        trained_layers: `all`, or `last`: the last seven of VGG-Face (report section 3.2.2), those on top of
+            the embedding's trunk, or the last stage of `compact`.
     """
 
-    backbone: Literal["compact", "vggface"] = "compact"
+    backbone: Literal["compact", "embedding", "vggface"] = "compact"
     trained_layers: Literal["all", "last"] = "all"
 
 
@@ -463,6 +469,8 @@ class AgeSettings(Settings):
         Raises:
             InputError: See there.
         """
+        if self.model.backbone == "embedding":
+            _refuse_frozen_warm_start(self.train, self.model)
         frozen = self.model.trained_layers == "last"
         if frozen and self.model.backbone == "compact" and not self.train.warm_start:
             raise InputError(

@@ -1,6 +1,7 @@
 """Age: 101 classes, of which the expectation is the estimate (report sections 3.2 and 5.6)."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import tf_keras as keras
 
 from data_validation.errors import InputError
 from data_validation.labels import AGE_CLASSES
-from trainers import age_distribution, backbones, image_training, preprocessing, training
+from trainers import age_distribution, backbones, embedding, image_training, preprocessing, training
 from trainers.image_training import Recipe
 from trainers.networks import vgg
 from trainers.networks.compact import freeze_all_but_last_stage
+from trainers.networks.face_embedding import on_trunk
 from trainers.saved_models import AgeModule, export
 from trainers.training import Monitor
 
@@ -51,22 +53,28 @@ def run_fn(fn_args: Any) -> None:
             "model.trained_layers: last needs a blessed model to start from, found none; train one with "
             "model.trained_layers=all first"
         )
-    training_recipe = recipe(config)
+    more = {}
+    trunk = None
+    if model["backbone"] == "embedding":
+        trunk = partial(embedding.load_features, fn_args.base_model, model["trained_layers"] == "all")
+        more["backbone_fingerprint"] = embedding.record_backbone(trunk(), fn_args.model_run_dir)
+    training_recipe = recipe(config, trunk)
     trained = image_training.train(fn_args, training_recipe)
     module = AgeModule(trained.network, trained.transform, LABEL, model["flip_averaging"])
     export(
         module,
         fn_args.serving_model_dir,
-        image_training.about(fn_args, LABEL, training_recipe.monitor, trained.history),
+        image_training.about(fn_args, LABEL, training_recipe.monitor, trained.history, **more),
     )
     training.discard_backups(trained.backups)
 
 
-def recipe(config: Mapping[str, Any]) -> Recipe:
+def recipe(config: Mapping[str, Any], trunk: Callable[[], keras.Model] | None = None) -> Recipe:
     """Describes the training: cross-entropy with labels spread over some years, judged by the MAE.
 
     Args:
         config: Settings `model` and `train`, and `cache`, the folder of caches.
+        trunk: Loads the trunk of the backbone `embedding`.
 
     Returns:
         The recipe.
@@ -74,7 +82,7 @@ def recipe(config: Mapping[str, Any]) -> Recipe:
     model = config["model"]
     return Recipe(
         label=LABEL,
-        build=lambda: build_network(model),
+        build=lambda: build_network(model, trunk() if trunk else None),
         target=lambda years: years,
         loss=lambda: age_distribution.SoftLabelCrossEntropy(config["train"]["label_sigma"]),
         metrics=lambda: [age_distribution.mae],
@@ -83,12 +91,14 @@ def recipe(config: Mapping[str, Any]) -> Recipe:
     )
 
 
-def build_network(settings: Mapping[str, Any]) -> keras.Model:
+def build_network(settings: Mapping[str, Any], trunk: keras.Model | None = None) -> keras.Model:
     """Builds the network that the settings name.
 
     Args:
-        settings: `backbone` (`compact` or `vggface`), `dropout`, and `trained_layers`: `all` or `last`, which
-            are the last seven layers of VGG-Face (report section 3.2.2) or the last stage of `compact`.
+        settings: `backbone` (`compact`, `embedding` or `vggface`), `dropout`, and `trained_layers`: `all` or
+            `last`, which are the last seven layers of VGG-Face (report section 3.2.2), the last stage of
+            `compact`, or the layers on top of the embedding's trunk.
+        trunk: That of the backbone `embedding`.
 
     Returns:
         An uncompiled model from float32 [N, side, side, 3] in 0..1 to logits [N, 101].
@@ -96,6 +106,8 @@ def build_network(settings: Mapping[str, Any]) -> keras.Model:
     last = settings["trained_layers"] == "last"
     if settings["backbone"] == "vggface":
         return vgg.vggface_ages(AGE_CLASSES, vgg.LAST_LAYERS if last else None, dropout=settings["dropout"])
+    if trunk is not None:
+        return on_trunk(trunk, AGE_CLASSES, settings["dropout"])
     network = backbones.compact_network(settings, AGE_CLASSES)
     if last:
         freeze_all_but_last_stage(network)
@@ -103,6 +115,6 @@ def build_network(settings: Mapping[str, Any]) -> keras.Model:
 
 
 def _pretrained(settings: Mapping[str, Any], folder: Path) -> Callable[[keras.Model], None] | None:
-    if settings["backbone"] == "compact":
+    if settings["backbone"] != "vggface":
         return None
     return lambda network: backbones.load_pretrained(network, settings, folder, skip=(vgg.LAST,))

@@ -9,8 +9,9 @@ import tf_keras as keras
 
 from trainers import weight_files, weights
 from trainers.networks import compact, vgg
+from trainers.networks.face_embedding import SIDE
 
-SIDES = {"compact": 64, "vgg16": vgg.SIDE, "vggface": vgg.SIDE}
+SIDES = {"compact": 64, "embedding": SIDE, "vgg16": vgg.SIDE, "vggface": vgg.SIDE}
 """Height and width of the images that a backbone takes."""
 
 

@@ -14,7 +14,16 @@ import tensorflow_transform as tft
 import tf_keras as keras
 
 from data_validation.labels import GENDERS
-from trainers import backbones, classification, classifiers, features, image_training, preprocessing, training
+from trainers import (
+    backbones,
+    classification,
+    classifiers,
+    embedding,
+    features,
+    image_training,
+    preprocessing,
+    training,
+)
 from trainers import weights as network_weights
 from trainers.comparison import COMPARISON_FILE, save_comparison
 from trainers.image_training import Trained
@@ -62,9 +71,13 @@ def run_fn(fn_args: Any) -> None:
     model, seed = config["model"], config["train"]["seed"]
     classification.check_classes(_examples(fn_args), LABEL, GENDERS)
     trained = None
+    more: dict[str, Any] = {}
     if model["backbone"] == "compact":
         trained = _train_compact(fn_args)
         backbone = backbones.compact_features(trained.network)
+    elif model["backbone"] == "embedding":
+        backbone = embedding.load_features(fn_args.base_model)
+        more["backbone_fingerprint"] = embedding.record_backbone(backbone, fn_args.model_run_dir)
     else:
         backbone = backbones.pretrained_features(model, Path(config["cache"]))
     if model["flip_averaging"]:
@@ -84,15 +97,16 @@ def run_fn(fn_args: Any) -> None:
         flip_averaging=False,  # the features are averaged
         trained=trained.network if trained else None,
     )
-    account = image_training.about(
+    about = image_training.about(
         fn_args,
         LABEL,
         classification.MONITOR if trained else None,
         trained.history if trained else [],
         classes=GENDERS,
         classifier=best.name,
+        **more,
     )
-    export(module, fn_args.serving_model_dir, account)
+    export(module, fn_args.serving_model_dir, about)
     if trained:
         training.discard_backups(trained.backups)
 
@@ -113,6 +127,8 @@ def _origin(settings: Mapping[str, Any]) -> str:
             "those of the network compact, trained in this run on the same images and labels (its learning "
             "curves are those of a last layer that the model does not have) and then frozen"
         )
+    if name == "embedding":
+        return "those of the frozen trunk of the latest blessed verification model, before its last layer"
     return f"those of the frozen network {name}, its weights' sha256 {settings['weights_sha256'][:16]}..."
 
 

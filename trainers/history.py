@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 
 HISTORY_FILE = "history.jsonl"
+BACKBONE_FILE = "backbone.json"
+"""Beside the history of a model that stands on another pipeline's trunk: `fingerprint`."""
 
 
 def read_history(file: Path) -> list[dict[str, float]]:

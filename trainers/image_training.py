@@ -90,7 +90,7 @@ def train(fn_args: Any, recipe: Recipe) -> Trained:
         network = recipe.build()
         if recipe.load:
             recipe.load(network)
-        if fn_args.base_model:
+        if settings["warm_start"] and fn_args.base_model:
             warm_start(recipe.kept(network), fn_args.base_model)
         network.compile(
             optimizer=build_optimizer(settings, build_schedule(settings, steps)),

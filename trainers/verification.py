@@ -13,11 +13,9 @@ import tf_keras as keras
 
 from data_validation.errors import InputError
 from data_validation.ingestion import Ingestion
-from trainers import backbones, image_training, preprocessing, training
+from trainers import backbones, embedding, image_training, preprocessing, training
 from trainers.image_training import Recipe, Trained
 from trainers.margin import NOBODY, EmbeddingTrainer, MarginSoftmax
-from trainers.networks import vgg
-from trainers.networks.face_embedding import SIDE, face_embedding, of_length_one
 from trainers.pair_metrics import PairDistances, all_pairs, operating_point
 from trainers.saved_models import ABOUT_FOLDER, GraphModule, export
 from trainers.training import Monitor
@@ -43,7 +41,9 @@ def preprocessing_fn(
         `image/encoded` as float32 [N, side, side, 3] in 0..1 and `identity` as string [N].
     """
     return {
-        preprocessing.IMAGE: preprocessing.decoded(inputs, _side(custom_config["model"]), channels=3),
+        preprocessing.IMAGE: preprocessing.decoded(
+            inputs, embedding.side(custom_config["model"]), channels=3
+        ),
         LABEL: tf.reshape(inputs[LABEL], [-1]),
     }
 
@@ -64,9 +64,9 @@ def run_fn(fn_args: Any) -> None:
         trained = _train(fn_args)
         tower = trained.network
     else:
-        tower = _descriptor(model, Path(config["cache"]))
+        tower = _pretrained(model, Path(config["cache"]))
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    network = embedding_network(tower, model["flip_averaging"])
+    network = embedding.embedding_network(tower, model["flip_averaging"])
     pairs = all_pairs(*_embeddings(network, fn_args.eval_files, transform))
     if not pairs.complete:
         raise InputError(
@@ -103,7 +103,7 @@ def recipe(config: Mapping[str, Any], persons: list[str]) -> Recipe:
     )
     return Recipe(
         label=LABEL,
-        build=lambda: EmbeddingTrainer(build_tower(config["model"]), len(persons)),
+        build=lambda: EmbeddingTrainer(embedding.build_tower(config["model"]), len(persons)),
         target=numbers.lookup,
         loss=lambda: MarginSoftmax(settings["scale"], settings["margin"]),
         metrics=lambda: ["accuracy"],
@@ -111,34 +111,6 @@ def recipe(config: Mapping[str, Any], persons: list[str]) -> Recipe:
         validation_target=lambda names: names,
         kept=lambda network: network.tower,
     )
-
-
-def build_tower(settings: Mapping[str, Any]) -> keras.Model:
-    """Builds the tower that is trained here.
-
-    Args:
-        settings: `dimensions` and `dropout`.
-
-    Returns:
-        An uncompiled model from float32 [N, 112, 112, 3] in 0..1 to float32 [N, dimensions] of length 1.
-    """
-    return face_embedding(dimensions=settings["dimensions"], dropout=settings["dropout"])
-
-
-def embedding_network(tower: keras.Model, flip_averaging: bool) -> keras.Model:
-    """Returns what answers with embeddings.
-
-    Args:
-        tower: Images to embeddings.
-        flip_averaging: Take the mean of the embeddings of an image and of its mirror image, of length 1.
-
-    Returns:
-        float32 [N, H, W, 3] in 0..1 to float32 [N, D] of length 1.
-    """
-    if not flip_averaging:
-        return tower
-    both = backbones.mirrored(tower)
-    return keras.Model(both.input, of_length_one(both.output), name="mirrored_embedding")
 
 
 def threshold_table(pairs: PairDistances, far: float) -> dict[str, Any]:
@@ -245,10 +217,6 @@ class VerificationModule(GraphModule):
         return self.network(images, training=False)
 
 
-def _side(settings: Mapping[str, Any]) -> int:
-    return SIDE if settings["backbone"] == "compact" else vgg.SIDE
-
-
 def _train(fn_args: Any) -> Trained:
     # `<examples>/Split-train/*`
     examples = Path(fn_args.train_files[0]).parent.parent
@@ -258,10 +226,12 @@ def _train(fn_args: Any) -> Trained:
     return image_training.train(fn_args, recipe(fn_args.custom_config, persons))
 
 
-def _descriptor(settings: Mapping[str, Any], folder: Path) -> keras.Model:
-    """Builds VGG-Face without its last layer (report section 3.6.2), with the user's weights."""
-    descriptor = backbones.pretrained_features(settings, folder)
-    return keras.Model(descriptor.input, of_length_one(descriptor.output), name="vggface_embedding")
+def _pretrained(settings: Mapping[str, Any], folder: Path) -> keras.Model:
+    """Builds the tower with the user's weights, frozen."""
+    tower = embedding.build_tower(settings)
+    backbones.load_pretrained(tower, settings, folder)
+    tower.trainable = False
+    return tower
 
 
 def _embeddings(

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainers.networks.compact import NORMALISATION_MOMENTUM
-from trainers.networks.parts import centred, check_shape
+from trainers.networks.parts import centred, check_shape, logits
 
 layers = keras.layers
 
@@ -21,6 +21,8 @@ SIDE = 112
 WIDTHS = (32, 64, 128, 256)
 DIMENSIONS = 256
 DROPOUT = 0.2
+# Of the layer between trunk and answer in other tasks.
+_HIDDEN = 256
 FEATURES = "features"
 """Layer that sums a face up, [N, WIDTHS[-1]]: what other tasks learn from."""
 
@@ -62,6 +64,23 @@ def face_embedding(
         momentum=NORMALISATION_MOMENTUM, scale=False, dtype="float32", name="embedding_norm"
     )(x)
     return keras.Model(inputs, of_length_one(x), name="face_embedding")
+
+
+def on_trunk(trunk: keras.Model, num_classes: int, dropout: float) -> keras.Model:
+    """Puts new layers on a trunk, for another task: one hidden layer and the linear one.
+
+    Args:
+        trunk: float32 [N, H, W, 3] in 0..1 to features [N, D].
+        num_classes: Number of classes.
+        dropout: Share of values dropped before each of both layers, 0 <= dropout < 1.
+
+    Returns:
+        A model from images to float32 logits [N, num_classes]; it shares the trunk's layers.
+    """
+    x = layers.Dropout(dropout, name="features_dropout")(trunk.output)
+    x = layers.Dense(_HIDDEN, activation="relu", kernel_initializer="he_normal", name="hidden")(x)
+    x = layers.Dropout(dropout, name="hidden_dropout")(x)
+    return keras.Model(trunk.input, logits(x, num_classes), name=f"{trunk.name}_head")
 
 
 def of_length_one(vectors: tf.Tensor) -> tf.Tensor:
