@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 
 from data_validation.errors import InputError
+from pipelines.cli_options import WorkspaceOption
+from pipelines.gallery_cli import gallery_app
 from pipelines.tasks import TASKS, FaceTask, get_task
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_NOT_BLESSED = 1, 2, 3
@@ -37,17 +39,12 @@ models_app = typer.Typer(
     help="Served models: which versions there are, and which one answers.", no_args_is_help=True
 )
 app.add_typer(models_app, name="models")
+app.add_typer(gallery_app, name="gallery")
 
 console = Console()
 errors = Console(stderr=True)
 
 _TASK_NAMES = ", ".join(TASKS)
-WorkspaceOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--workspace", help="Where runs leave their things. [default: $HEXAFACE_HOME or ./hexaface_runs]"
-    ),
-]
 ModelArgument = Annotated[str, typer.Argument(help=f"The model: {_TASK_NAMES}.")]
 ServerOption = Annotated[str, typer.Option("--server", metavar="HOST:PORT", help="The server's gRPC API.")]
 LOCAL_SERVER = "127.0.0.1:8500"

@@ -47,7 +47,6 @@ def build_pipeline(
     Returns:
         The pipeline; nothing has run yet.
     """
-    standard = tfx.types.standard_artifacts
     trainer_code = code_fingerprint("trainers", "data_validation")
     report_code = code_fingerprint("components", "data_validation")
     thresholds = dataclasses.asdict(settings.evaluation)

@@ -1,0 +1,158 @@
+"""The pushed verification model in this process: embeddings of faces, without a server."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_validation.errors import InputError, one_line
+from data_validation.image_quality import MIN_SIDE, UnreadableImageError, measure
+from pipelines.settings import Workspace
+
+MODEL = "verification"
+BATCH = 32
+_SIGNATURE, _INPUT, _OUTPUT = "embed", "image_bytes", "embedding"
+_THRESHOLDS = Path("assets.extra") / "thresholds.json"
+
+
+class Embedder:
+    """Makes embeddings with one version of the model; `load_embedder` finds the newest.
+
+    Attributes:
+        version: Name and version, such as "verification/1764000000".
+        threshold: Largest cosine distance of two pictures of one person, 0 to 2.
+        far: Share of pairs of different persons that are that near, false accepts: above 0, at most 1.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Loads the model.
+
+        Args:
+            folder: The version's folder, with the SavedModel and `assets.extra/thresholds.json`.
+
+        Raises:
+            InputError: The model cannot be loaded or makes no embeddings, or its threshold cannot be read.
+        """
+        self.version = f"{MODEL}/{int(folder.name)}"
+        self.threshold, self.far = _read_threshold(folder / _THRESHOLDS)
+        self._folder = folder
+        # Kept beside the signature, which does not keep the model's variables alive.
+        self._model = _load(folder)
+        self._signature = self._model.signatures.get(_SIGNATURE)
+        if self._signature is None:
+            found = ", ".join(sorted(self._model.signatures)) or "none"
+            raise InputError(f"{folder}: expected a signature {_SIGNATURE}, found {found}")
+
+    def embed(self, images: Sequence[bytes], names: Sequence[str] = ()) -> np.ndarray:
+        """Makes embeddings of cropped faces.
+
+        Args:
+            images: N encoded images, JPEG, PNG or GIF.
+            names: What messages call them, such as their files' paths; by default "image 1" and so on.
+
+        Returns:
+            float32 [N, D], rows of length 1.
+
+        Raises:
+            InputError: An image cannot be decoded, which the message names; or the model's answer is none.
+        """
+        names = names or [f"image {number}" for number in range(1, len(images) + 1)]
+        for image, name in zip(images, names, strict=True):
+            _check(image, name)
+        batches = [
+            self._run(images[start : start + BATCH], names[start : start + BATCH])
+            for start in range(0, len(images), BATCH)
+        ]
+        return np.concatenate(batches) if batches else np.zeros([0, 0], np.float32)
+
+    def _run(self, images: Sequence[bytes], names: Sequence[str]) -> np.ndarray:
+        import tensorflow as tf
+
+        try:
+            answer = self._signature(**{_INPUT: tf.constant(list(images), tf.string)})
+        except tf.errors.InvalidArgumentError as error:
+            if len(images) == 1:
+                raise InputError(f"{names[0]}: the model cannot decode it: {one_line(error)}") from error
+            # One of them is at fault; alone it is named.
+            alone = [self._run([image], [name]) for image, name in zip(images, names, strict=True)]
+            return np.concatenate(alone)
+        return self._checked(answer, len(images))
+
+    def _checked(self, answer: dict[str, Any], count: int) -> np.ndarray:
+        if _OUTPUT not in answer:
+            raise InputError(f"{self._folder}: {_SIGNATURE}: expected an output {_OUTPUT}")
+        embeddings = answer[_OUTPUT].numpy()
+        if embeddings.ndim != 2 or len(embeddings) != count or embeddings.dtype != np.float32:
+            raise InputError(
+                f"{self._folder}: {_OUTPUT}: expected float32 [{count}, size], "
+                f"found {embeddings.dtype} {list(embeddings.shape)}"
+            )
+        return embeddings
+
+
+def load_embedder(workspace: Workspace) -> Embedder:
+    """Loads the newest pushed verification model: of real data, or else of drawn sample data.
+
+    Args:
+        workspace: Where it was pushed.
+
+    Raises:
+        InputError: None has been pushed, or it cannot be loaded.
+    """
+    from pipelines.serving_report import roots
+    from serving.rollout import RolloutError
+    from serving.rollout.model_config import pushed_models
+
+    try:
+        model = pushed_models(roots(workspace)).get(MODEL)
+    except RolloutError as error:
+        raise InputError(str(error)) from error
+    if model is None:
+        raise InputError(
+            f"{workspace.root}: no {MODEL} model has been pushed yet; "
+            f"`hexaface run {MODEL}` or `hexaface demo` makes one"
+        )
+    return Embedder(model.versions[model.newest])
+
+
+def _check(image: bytes, name: str) -> None:
+    try:
+        measure(image, MIN_SIDE)
+    except UnreadableImageError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def _load(folder: Path) -> Any:
+    import tensorflow as tf
+
+    # What it logs about a model concerns who wrote it.
+    tf.get_logger().setLevel("ERROR")
+    try:
+        return tf.saved_model.load(str(folder))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise InputError(f"{folder}: cannot be loaded: {one_line(error)}") from error
+
+
+def _read_threshold(file: Path) -> tuple[float, float]:
+    """Returns the threshold, and the false accept rate that it stands for."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: expected JSON: {one_line(error)}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{file}: expected a JSON object, found {type(values).__name__}")
+    if values.get("distance") != "cosine":
+        raise InputError(f"{file}: distance: expected 'cosine', found {values.get('distance')!r}")
+    return _number(values, "threshold", 2.0, file), _number(values, "far", 1.0, file)
+
+
+def _number(values: dict[str, Any], key: str, most: float, file: Path) -> float:
+    value = values.get(key)
+    # A bool is an int to Python.
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most:
+        return float(value)
+    raise InputError(f"{file}: {key}: expected a number above 0, at most {most:g}, found {value!r}")

@@ -1,0 +1,365 @@
+"""The `hexaface gallery` commands: enrol persons, and find whom a picture shows."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from data_validation.errors import InputError, hint
+from pipelines.cli_options import WorkspaceOption
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipelines.embedder import Embedder
+    from pipelines.settings import Workspace
+    from serving.gallery import Gallery, Match, Picture, Summary
+
+gallery_app = typer.Typer(
+    help="A local gallery of faces: enrol persons, find whom a picture shows.",
+    epilog="Pictures must be cropped faces, as the verification model was trained on: aligned by the eyes, "
+    "112x112 pixels; other sizes are resized. The gallery holds names and embeddings, and no picture.",
+    no_args_is_help=True,
+)
+console = Console()
+
+GalleryOption = Annotated[
+    Path | None,
+    typer.Option("--gallery", metavar="FILE", help="The gallery; without, gallery.db in the workspace."),
+]
+_FACES = "cropped faces, aligned as the model was trained on (112x112; other sizes are resized)"
+_IMAGES_HELP = f"Image files, or folders of such: {_FACES}."
+_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+_Item = TypeVar("_Item")
+
+
+class _File(NamedTuple):
+    """An image file to enrol."""
+
+    person: str
+    path: Path
+
+
+@gallery_app.command()
+def add(
+    person: Annotated[str | None, typer.Argument(metavar="PERSON", help="The person's name.")] = None,
+    images: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE", help=_IMAGES_HELP)] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", metavar="DIR", help=f"Enrol all of DIR/<person>/<image>: {_FACES}."),
+    ] = None,
+    gallery: GalleryOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Enrol a person, or a folder of persons: all of the pictures or, if one cannot be used, none.
+
+    Pictures must be cropped faces, as the verification model was trained on: aligned, 112x112 pixels (others
+    are resized). Those that the gallery has already are skipped.
+    """
+    from pipelines.embedder import load_embedder
+    from pipelines.settings import Workspace
+    from serving.gallery import MAX_FACES, Gallery
+
+    files = _files_to_add(person, images or [], folder)
+    if len(files) > MAX_FACES:
+        raise InputError(f"expected at most {MAX_FACES} images, found {len(files)}")
+    place = Workspace.at(workspace)
+    embedder = load_embedder(place)
+    with _gallery_errors(), Gallery(_path(gallery, place), create=True) as opened:
+        opened.check_model(embedder.version)
+        pictures, embeddings = _embed_new(files, opened, embedder)
+        added = opened.add(pictures, embeddings, embedder.version) if pictures else 0
+    _say(f"{opened.path}: {added} of {len(files)} faces added")
+    if added < len(files):
+        _say(f"{len(files) - added} skipped, which are in it already under the same person")
+
+
+@gallery_app.command()
+def search(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help=_IMAGES_HELP)],
+    top: Annotated[int, typer.Option(help="How many persons to show for an image.", min=1)] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    gallery: GalleryOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Find the nearest persons of each picture, and say who is near enough to match.
+
+    Pictures must be cropped faces, as the verification model was trained on: aligned, 112x112 pixels (others
+    are resized).
+    """
+    from pipelines.embedder import load_embedder
+    from pipelines.settings import Workspace
+    from serving.gallery import Gallery
+
+    files = _images(images)
+    place = Workspace.at(workspace)
+    with _gallery_errors(), Gallery(_path(gallery, place)) as opened:
+        summary = opened.summary()
+        if not summary.faces:
+            raise InputError(f"{opened.path}: it holds no face; `hexaface gallery add` adds some")
+        embedder = load_embedder(place)
+        opened.check_model(embedder.version)
+        found = opened.search(
+            _embed(files, embedder), embedder.version, threshold=embedder.threshold, top=top
+        )
+    if as_json:
+        typer.echo(json.dumps(_as_json(opened.path, files, found, summary, embedder), indent=2))
+        return
+    console.print(_matches_table(files, found))
+    _say(*_meaning(summary, embedder))
+
+
+@gallery_app.command("list")
+def list_persons(gallery: GalleryOption = None, workspace: WorkspaceOption = None) -> None:
+    """List the enrolled persons."""
+    from pipelines.settings import Workspace
+    from serving.gallery import Gallery
+
+    with _gallery_errors(), Gallery(_path(gallery, Workspace.at(workspace))) as opened:
+        summary, persons = opened.summary(), opened.persons()
+    if not persons:
+        _say(f"{opened.path}: it holds no face; `hexaface gallery add` adds some")
+        return
+    table = _table("person", "faces", "first added", right=("faces",))
+    for person in persons:
+        table.add_row(Text(person.name), str(person.faces), person.first_added)
+    console.print(table)
+    _say(
+        f"{opened.path}: {_count(summary.persons, 'person')}, {_count(summary.faces, 'face')}; "
+        f"embeddings of {summary.size} numbers by {summary.model}"
+    )
+
+
+@gallery_app.command()
+def remove(
+    person: Annotated[str, typer.Argument(metavar="PERSON", help="The person's name.")],
+    gallery: GalleryOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Remove a person with all faces; the file keeps nothing of them."""
+    from pipelines.settings import Workspace
+    from serving.gallery import Gallery
+
+    with _gallery_errors(), Gallery(_path(gallery, Workspace.at(workspace))) as opened:
+        removed = opened.remove(person)
+        known = [] if removed else [one.name for one in opened.persons()]
+    if not removed:
+        raise InputError(f"{opened.path}: person {person!r}: there is none{hint(person, known)}")
+    _say(f"{opened.path}: {person} removed, {_count(removed, 'face')}")
+
+
+# ---- files
+
+
+def _files_to_add(person: str | None, images: Sequence[Path], folder: Path | None) -> list[_File]:
+    if (person is None) == (folder is None) or (person is not None and not images):
+        raise InputError("expected either PERSON and IMAGE..., or --folder DIR")
+    if folder is not None:
+        return _identity_folders(folder)
+    return [_File(str(person), file) for file in _images(images)]
+
+
+def _identity_folders(folder: Path) -> list[_File]:
+    from components.readers.identity_folders import IdentityFoldersReader
+
+    if not folder.is_dir():
+        raise InputError(f"--folder {folder}: expected a folder")
+    items = [item.split("/", 1) for item in IdentityFoldersReader(folder).items()]
+    if not items:
+        raise InputError(f"--folder {folder}: expected folders of persons with images, found none")
+    return [_File(person, folder / person / name) for person, name in items]
+
+
+def _images(paths: Sequence[Path]) -> list[Path]:
+    """Returns files as they are, and the images that are directly in folders, by name."""
+    from components.readers.identity_folders import SUFFIXES
+
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        visible = (file for file in path.iterdir() if not file.name.startswith("."))
+        inside = sorted(file for file in visible if file.suffix.lower() in SUFFIXES)
+        if not inside:
+            raise InputError(f"{path}: expected images ({', '.join(SUFFIXES)}), found none")
+        files.extend(inside)
+    return files
+
+
+def _read(file: Path) -> bytes:
+    # A pipe would be waited for.
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file}: expected an image file, found something else")
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def _path(gallery: Path | None, place: "Workspace") -> Path:
+    return gallery or place.root / "gallery.db"
+
+
+# ---- embeddings
+
+
+def _embed_new(
+    files: Sequence[_File], gallery: "Gallery", embedder: "Embedder"
+) -> tuple[list["Picture"], "np.ndarray"]:
+    """Returns the pictures that are not in the gallery yet, and their embeddings."""
+    import numpy as np
+
+    from serving.gallery import Picture
+
+    pictures: list[Picture] = []
+    embeddings: list[np.ndarray] = []
+    with _progress(len(files)) as advance:
+        for batch in _batches(files):
+            images = [_read(file.path) for file in batch]
+            read = [
+                Picture(file.person, hashlib.sha256(image).hexdigest(), str(file.path))
+                for file, image in zip(batch, images, strict=True)
+            ]
+            new = gallery.missing(read)
+            pictures.extend(read[one] for one in new)
+            if new:
+                names = [read[one].source for one in new]
+                embeddings.append(embedder.embed([images[one] for one in new], names))
+            advance(len(batch))
+    return pictures, np.concatenate(embeddings) if embeddings else np.zeros([0, 0], np.float32)
+
+
+def _embed(files: Sequence[Path], embedder: "Embedder") -> "np.ndarray":
+    import numpy as np
+
+    embeddings = []
+    with _progress(len(files)) as advance:
+        for batch in _batches(files):
+            embeddings.append(embedder.embed([_read(file) for file in batch], [str(file) for file in batch]))
+            advance(len(batch))
+    return np.concatenate(embeddings)
+
+
+def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """Passes on a batch at a time, so that memory holds few images."""
+    from pipelines.embedder import BATCH
+
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[float], None]]:
+    """Shows a bar on a terminal; on stderr, so that it is not among what a script reads."""
+    screen = Console(stderr=True)
+    bar = Progress(*_COLUMNS, console=screen, transient=True, disable=not screen.is_terminal)
+    with bar:
+        task = bar.add_task("images", total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+# ---- what is shown
+
+
+def _matches_table(files: Sequence[Path], found: Sequence[Sequence["Match"]]) -> Table:
+    table = _table("image", "rank", "person", "cosine distance", "match", right=("rank", "cosine distance"))
+    for file, matches in zip(files, found, strict=True):
+        for rank, match in enumerate(matches, start=1):
+            verdict = Text("yes", "green") if match.is_match else Text("no", "dim")
+            image = Text(str(file) if rank == 1 else "")
+            table.add_row(image, str(rank), Text(match.person), f"{match.distance:.4f}", verdict)
+    return table
+
+
+def _meaning(summary: "Summary", embedder: "Embedder") -> Iterator[str]:
+    """Tells what a match is worth."""
+    yield (
+        f"match: cosine distance at most {embedder.threshold:.4g} ({embedder.version}); at this threshold "
+        f"{_percent(embedder.far)} of comparisons of two different persons match (false accept rate)"
+    )
+    line = (
+        f"with {_count(summary.persons, 'person')} in the gallery a stranger is expected to match somebody "
+        f"about {_percent(_stranger_rate(embedder.far, summary.persons))} of the time"
+    )
+    if summary.faces > summary.persons:
+        # Each face is a comparison; those of one person are alike, so the truth is in between.
+        most = _percent(_stranger_rate(embedder.far, summary.faces))
+        line += f", up to {most} as there are {summary.faces} faces of them"
+    yield line
+
+
+def _stranger_rate(far: float, comparisons: int) -> float:
+    """Returns how likely a stranger matches at least once in so many comparisons, taken as independent."""
+    return 1.0 - (1.0 - far) ** comparisons
+
+
+def _as_json(
+    path: Path,
+    files: Sequence[Path],
+    found: Sequence[Sequence["Match"]],
+    summary: "Summary",
+    embedder: "Embedder",
+) -> dict[str, object]:
+    return {
+        "gallery": str(path),
+        "model": embedder.version,
+        "threshold": embedder.threshold,
+        "false_accept_rate": embedder.far,
+        "persons": summary.persons,
+        "faces": summary.faces,
+        "stranger_match_rate": _stranger_rate(embedder.far, summary.persons),
+        "images": [
+            {
+                "image": str(file),
+                "persons": [
+                    {
+                        "rank": rank,
+                        "person": match.person,
+                        "cosine_distance": match.distance,
+                        "match": match.is_match,
+                    }
+                    for rank, match in enumerate(matches, start=1)
+                ],
+            }
+            for file, matches in zip(files, found, strict=True)
+        ],
+    }
+
+
+def _table(*headings: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold", justify="right" if heading in right else "left")
+    return table
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _gallery_errors() -> Iterator[None]:
+    """Turns what a gallery refuses into bad input."""
+    from serving.gallery import GalleryError
+
+    try:
+        yield
+    except GalleryError as error:
+        raise InputError(str(error)) from error
