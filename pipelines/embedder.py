@@ -24,6 +24,7 @@ class Embedder:
         version: Name and version, such as "verification/1764000000".
         threshold: Largest cosine distance of two pictures of one person, 0 to 2.
         far: Share of pairs of different persons that are that near, false accepts: above 0, at most 1.
+        thresholds: Thresholds by false accept rate, as the model's table has them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,7 +37,10 @@ class Embedder:
             InputError: The model cannot be loaded or makes no embeddings, or its threshold cannot be read.
         """
         self.version = f"{MODEL}/{int(folder.name)}"
-        self.threshold, self.far = _read_threshold(folder / _THRESHOLDS)
+        values = _read_thresholds(folder / _THRESHOLDS)
+        self.threshold = _number(values, "threshold", 2.0, folder / _THRESHOLDS)
+        self.far = _number(values, "far", 1.0, folder / _THRESHOLDS)
+        self.thresholds = _table(values, folder / _THRESHOLDS)
         self._folder = folder
         # Kept beside the signature, which does not keep the model's variables alive.
         self._model = _load(folder)
@@ -135,8 +139,8 @@ def _load(folder: Path) -> Any:
         raise InputError(f"{folder}: cannot be loaded: {one_line(error)}") from error
 
 
-def _read_threshold(file: Path) -> tuple[float, float]:
-    """Returns the threshold, and the false accept rate that it stands for."""
+def _read_thresholds(file: Path) -> dict[str, Any]:
+    """Returns the threshold, the false accept rate that it stands for, and those of other rates."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -147,7 +151,19 @@ def _read_threshold(file: Path) -> tuple[float, float]:
         raise InputError(f"{file}: expected a JSON object, found {type(values).__name__}")
     if values.get("distance") != "cosine":
         raise InputError(f"{file}: distance: expected 'cosine', found {values.get('distance')!r}")
-    return _number(values, "threshold", 2.0, file), _number(values, "far", 1.0, file)
+    return values
+
+
+def _table(values: dict[str, Any], file: Path) -> dict[float, float]:
+    rows = values.get("table")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{file}: table: expected rows of far and threshold")
+    # A rate that the pairs are too few for may have no positive threshold.
+    return {
+        _number(row, "far", 1.0, file): float(row["threshold"])
+        for row in rows
+        if isinstance(row.get("threshold"), int | float)
+    }
 
 
 def _number(values: dict[str, Any], key: str, most: float, file: Path) -> float:

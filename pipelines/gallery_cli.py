@@ -48,6 +48,13 @@ class _File(NamedTuple):
     path: Path
 
 
+class _Bound(NamedTuple):
+    """How near a match must be, and the false accept rate that this stands for."""
+
+    threshold: float
+    far: float
+
+
 @gallery_app.command()
 def add(
     person: Annotated[str | None, typer.Argument(metavar="PERSON", help="The person's name.")] = None,
@@ -86,6 +93,10 @@ def add(
 def search(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help=_IMAGES_HELP)],
     top: Annotated[int, typer.Option(help="How many persons to show for an image.", min=1)] = 5,
+    far: Annotated[
+        float | None,
+        typer.Option(help="False accept rate per comparison to match at; without, the model's own."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     gallery: GalleryOption = None,
     workspace: WorkspaceOption = None,
@@ -107,14 +118,15 @@ def search(
             raise InputError(f"{opened.path}: it holds no face; `hexaface gallery add` adds some")
         embedder = load_embedder(place)
         opened.check_model(embedder.version)
-        found = opened.search(
-            _embed(files, embedder), embedder.version, threshold=embedder.threshold, top=top
-        )
+        bound = _bound(embedder, far)
+        found = opened.search(_embed(files, embedder), embedder.version, threshold=bound.threshold, top=top)
     if as_json:
-        typer.echo(json.dumps(_as_json(opened.path, files, found, summary, embedder), indent=2))
+        typer.echo(
+            json.dumps(_as_json(opened.path, files, found, summary, embedder.version, bound), indent=2)
+        )
         return
     console.print(_matches_table(files, found))
-    _say(*_meaning(summary, embedder))
+    _say(*_meaning(summary, embedder.version, bound))
 
 
 @gallery_app.command("list")
@@ -238,6 +250,17 @@ def _embed_new(
     return pictures, np.concatenate(embeddings) if embeddings else np.zeros([0, 0], np.float32)
 
 
+def _bound(embedder: "Embedder", far: float | None) -> _Bound:
+    if far is None:
+        return _Bound(embedder.threshold, embedder.far)
+    if far not in embedder.thresholds:
+        known = ", ".join(f"{rate:g}" for rate in embedder.thresholds)
+        raise InputError(
+            f"--far {far:g}: expected one of {known or 'no rates'}, as {embedder.version} has them"
+        )
+    return _Bound(embedder.thresholds[far], far)
+
+
 def _embed(files: Sequence[Path], embedder: "Embedder") -> "np.ndarray":
     import numpy as np
 
@@ -279,19 +302,19 @@ def _matches_table(files: Sequence[Path], found: Sequence[Sequence["Match"]]) ->
     return table
 
 
-def _meaning(summary: "Summary", embedder: "Embedder") -> Iterator[str]:
+def _meaning(summary: "Summary", version: str, bound: _Bound) -> Iterator[str]:
     """Tells what a match is worth."""
     yield (
-        f"match: cosine distance at most {embedder.threshold:.4g} ({embedder.version}); at this threshold "
-        f"{_percent(embedder.far)} of comparisons of two different persons match (false accept rate)"
+        f"match: cosine distance at most {bound.threshold:.4g} ({version}); at this threshold "
+        f"{_percent(bound.far)} of comparisons of two different persons match (false accept rate)"
     )
     line = (
         f"with {_count(summary.persons, 'person')} in the gallery a stranger is expected to match somebody "
-        f"about {_percent(_stranger_rate(embedder.far, summary.persons))} of the time"
+        f"about {_percent(_stranger_rate(bound.far, summary.persons))} of the time"
     )
     if summary.faces > summary.persons:
         # Each face is a comparison; those of one person are alike, so the truth is in between.
-        most = _percent(_stranger_rate(embedder.far, summary.faces))
+        most = _percent(_stranger_rate(bound.far, summary.faces))
         line += f", up to {most} as there are {summary.faces} faces of them"
     yield line
 
@@ -306,16 +329,17 @@ def _as_json(
     files: Sequence[Path],
     found: Sequence[Sequence["Match"]],
     summary: "Summary",
-    embedder: "Embedder",
+    version: str,
+    bound: _Bound,
 ) -> dict[str, object]:
     return {
         "gallery": str(path),
-        "model": embedder.version,
-        "threshold": embedder.threshold,
-        "false_accept_rate": embedder.far,
+        "model": version,
+        "threshold": bound.threshold,
+        "false_accept_rate": bound.far,
         "persons": summary.persons,
         "faces": summary.faces,
-        "stranger_match_rate": _stranger_rate(embedder.far, summary.persons),
+        "stranger_match_rate": _stranger_rate(bound.far, summary.persons),
         "images": [
             {
                 "image": str(file),

@@ -18,7 +18,8 @@ from pipelines.embedder import Embedder, load_embedder
 from pipelines.settings import Workspace
 
 OLD, NEW = 1764000000, 1764000001
-THRESHOLDS = {"distance": "cosine", "threshold": 0.05, "far": 0.01, "table": []}
+STRICT = {"far": 0.001, "threshold": 1e-6}
+THRESHOLDS = {"distance": "cosine", "threshold": 0.05, "far": 0.01, "table": [STRICT]}
 COLOURS = {"Ann": (200, 30, 30), "Bob": (30, 200, 30), "Cy": (30, 30, 200)}
 _images = tf.TensorSpec([None], tf.string, name="image_bytes")
 
@@ -240,6 +241,17 @@ def test_json(hexaface: Callable, workspace: Workspace, people: Path, stranger: 
         (1, "Bob", True),
         (2, "Ann", False),
     ]
+
+
+def test_a_stricter_rate(hexaface: Callable, workspace: Workspace, people: Path, stranger: Path) -> None:
+    assert hexaface("gallery", "add", "--folder", people)[0] == 0
+    code, text, _ = hexaface("gallery", "search", stranger, "--json", "--far", "0.001")
+    answer = json.loads(text)
+    assert (code, answer["false_accept_rate"], answer["threshold"]) == (0, 0.001, 1e-6)
+    assert not any(one["match"] for one in answer["images"][0]["persons"])
+    assert_refused(
+        hexaface("gallery", "search", stranger, "--far", "0.3"), "--far 0.3", "expected one of 0.001"
+    )
 
 
 def test_what_is_in_it_already(hexaface: Callable, workspace: Workspace, people: Path) -> None:
