@@ -223,11 +223,10 @@ def build_pipeline(
 def _own_models() -> dict[str, tfx.dsl.Channel]:
     """Returns the models of this pipeline and their blessings: not those that it resolved from others."""
     standard = tfx.types.standard_artifacts
+    # Without output keys: TFX would take the models of all runs for the Trainer's output in this one.
     return {
-        "model": tfx.dsl.Channel(type=standard.Model, producer_component_id="Trainer", output_key="model"),
-        "model_blessing": tfx.dsl.Channel(
-            type=standard.ModelBlessing, producer_component_id="Evaluator", output_key="blessing"
-        ),
+        "model": tfx.dsl.Channel(type=standard.Model, producer_component_id="Trainer"),
+        "model_blessing": tfx.dsl.Channel(type=standard.ModelBlessing, producer_component_id="Evaluator"),
     }
 
 
