@@ -63,7 +63,9 @@ def PairEvaluator(
     if baseline_model is not None:
         logger.info("the latest blessed model, for comparison")
         only_eval = {"eval": splits["eval"]}
-        baseline = _measure(path_utils.serving_model_path(baseline_model.uri), only_eval, label, []).selection
+        baseline = _measure(
+            path_utils.serving_model_path(baseline_model.uri), only_eval, label, listed
+        ).selection
     criterion = pair_criterion(json.loads(thresholds))
     found = results.selection
     change = found[criterion.metric] - baseline[criterion.metric] if baseline else None

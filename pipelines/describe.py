@@ -5,13 +5,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from components.readers.catalog import ReaderOptions, fingerprint, open_readers, select_spans
+from components.readers.catalog import (
+    ReaderOptions,
+    UnknownDataError,
+    fingerprint,
+    open_readers,
+    select_spans,
+)
+from components.readers.identity import LABEL as IDENTITY
 from components.readers.record import SPLITS, FaceRecord, Reader, RecordDropped, RecordRejected
 from components.samples.contact_sheet import contact_sheet
 from data_validation.errors import InputError
@@ -20,6 +28,8 @@ from data_validation.image_quality import MIN_SIDE, ImageQuality, UnreadableImag
 _SHEET_COLUMNS = 8
 _SHEET_CELL = 96
 _MAX_REASONS = 10
+# Of a label with more values than these, such as persons, there is a summary and not a row each.
+_MAX_VALUES = 20
 
 
 @dataclass
@@ -37,14 +47,14 @@ def describe_folder(folder: Path, sheet: Path | None, console: Console) -> None:
 
     Args:
         folder: A data folder, with or without spans.
-        sheet: PNG to draw some images of each label into.
+        sheet: PNG to draw some images of each label into, of the first 20 where there are more.
         console: Where to print.
 
     Raises:
         InputError: The folder holds no known data set, or the PNG cannot be written.
     """
     spans, newest = select_spans(folder, window=1)
-    readers = [reader for span in spans for reader in open_readers(span, ReaderOptions())]
+    readers = [reader for span in spans for reader in _open(span)]
     if newest:
         console.print(f"span {newest} (the newest)")
     for reader in readers:
@@ -53,8 +63,20 @@ def describe_folder(folder: Path, sheet: Path | None, console: Console) -> None:
         if sheet:
             file = sheet if len(readers) == 1 else sheet.with_stem(f"{sheet.stem}-{reader.source}")
             _draw(file, findings)
-            console.print(f"drawn: {file}", highlight=False, markup=False, soft_wrap=True)
+            text = f"drawn: {file}{_left_out(findings)}"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
     console.print(f"fingerprint of the files {fingerprint(spans)}", highlight=False)
+
+
+def _open(folder: Path) -> list[Reader]:
+    """Opens the data sets of a folder, or the folder itself where it holds persons: those have no mark."""
+    try:
+        return open_readers(folder, ReaderOptions())
+    except UnknownDataError as unknown:
+        try:
+            return open_readers(folder, ReaderOptions(label=IDENTITY))
+        except UnknownDataError:
+            raise unknown from None
 
 
 def _read(reader: Reader, console: Console) -> _Findings:
@@ -77,9 +99,11 @@ def _note(findings: _Findings, record: FaceRecord, quality: ImageQuality) -> Non
     for feature, value in record.labels.items():
         findings.labels[feature][str(value), record.split] += 1
     # The first label is the task's own, the others are attributes.
-    pictures = findings.pictures[str(next(iter(record.labels.values())))]
-    if len(pictures) < _SHEET_COLUMNS:
-        pictures.append(record.image)
+    label = str(next(iter(record.labels.values())))
+    if label in findings.pictures or len(findings.pictures) < _MAX_VALUES:
+        pictures = findings.pictures[label]
+        if len(pictures) < _SHEET_COLUMNS:
+            pictures.append(record.image)
     findings.sizes[quality.width, quality.height] += 1
     findings.quality.append(quality)
 
@@ -95,9 +119,8 @@ def _print(source: str, findings: _Findings, console: Console) -> None:
         table.add_column(feature)
         for split in (*SPLITS, "all"):
             table.add_column(split, justify="right")
-        for value in dict.fromkeys(value for value, _ in sorted(counts)):
-            numbers = [counts[value, split] for split in SPLITS]
-            table.add_row(value, *map(str, (*numbers, sum(numbers))))
+        for name, numbers in _rows(counts):
+            table.add_row(name, *(str(number).removesuffix(".0") for number in numbers))
         console.print(table)
     if kept:
         widest = ", ".join(
@@ -111,6 +134,28 @@ def _print(source: str, findings: _Findings, console: Console) -> None:
         )
     _print_reasons(findings.rejected, console)
     _print_reasons(findings.dropped, console)
+
+
+def _rows(counts: Counter[tuple[str, str]]) -> list[tuple[str, list[float]]]:
+    """Returns the rows of a label's table: numbers by split, and of all."""
+    values = list(dict.fromkeys(value for value, _ in sorted(counts)))
+    columns = [[counts[value, split] for value in values] for split in SPLITS]
+    columns.append([sum(numbers) for numbers in zip(*columns, strict=True)])
+    if len(values) <= _MAX_VALUES:
+        return [(value, [column[row] for column in columns]) for row, value in enumerate(values)]
+    present = [[count for count in column if count] for column in columns]
+    return [
+        ("different values", [len(column) for column in present]),
+        ("images", [sum(column) for column in present]),
+        ("images a value (median)", [median(column or [0]) for column in present]),
+    ]
+
+
+def _left_out(findings: _Findings) -> str:
+    """Says of how many labels the sheet shows nothing."""
+    counts = next(iter(findings.labels.values()))
+    total, drawn = len({value for value, _ in counts}), len(findings.pictures)
+    return f" (the first {drawn} of {total} labels, the others are left out)" if drawn < total else ""
 
 
 def _print_reasons(reasons: Counter[str], console: Console) -> None:

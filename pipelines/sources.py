@@ -68,9 +68,11 @@ def embedding(settings: ModelSettings, workspace: Workspace) -> str:
         return ""
     pushed = last_pushed(workspace, VERIFICATION)
     if not pushed:
+        # Without --data it would run in the workspace of the drawn samples.
+        data = "" if workspace.demo else " --data DIR"
         raise InputError(
             f"{workspace.root}: no blessed verification model for model.backbone={EMBEDDING}; run "
-            f"`hexaface run {VERIFICATION}` first, or set model.backbone=compact"
+            f"`hexaface run {VERIFICATION}{data}` first, or set model.backbone=compact"
         )
     return pushed
 

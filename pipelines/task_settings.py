@@ -464,16 +464,19 @@ class AgeSettings(Settings):
     evaluation: MaeSettings = dataclasses.field(default_factory=MaeSettings)
 
     def __post_init__(self) -> None:
-        """Refuses to freeze layers that nothing has trained.
+        """Refuses to freeze layers that nothing has trained, and two beginnings at once.
 
         Raises:
             InputError: See there.
         """
-        if self.model.backbone == "embedding":
-            _refuse_frozen_warm_start(self.train, self.model)
+        if self.model.backbone == "embedding" and self.train.warm_start:
+            raise InputError(
+                "train.warm_start: model.backbone=embedding begins with the trunk of the latest blessed "
+                "verification model, not with the last age model"
+            )
         frozen = self.model.trained_layers == "last"
         if frozen and self.model.backbone == "compact" and not self.train.warm_start:
             raise InputError(
                 "model.trained_layers: last needs layers that are trained already: set "
-                "train.warm_start=true, or model.backbone=vggface"
+                "train.warm_start=true, or model.backbone to vggface or embedding"
             )

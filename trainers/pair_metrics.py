@@ -95,8 +95,11 @@ def cosine_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def euclidean(cosine: np.ndarray | float) -> np.ndarray:
-    """Returns the Euclidean distances of vectors of length 1 whose cosine distances are given, 0 to 2."""
-    return np.sqrt(2.0 * np.asarray(cosine))
+    """Returns the Euclidean distances of vectors of length 1 whose cosine distances are given, 0 to 2.
+
+    A threshold just below 0, which accepts nothing, becomes 0.
+    """
+    return np.sqrt(2.0 * np.maximum(cosine, 0.0))
 
 
 def all_pairs(embeddings: np.ndarray, persons: np.ndarray) -> PairDistances:

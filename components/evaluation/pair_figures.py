@@ -10,11 +10,15 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from components.evaluation.figures import save
 from trainers.pair_metrics import PairDistances, roc
 
-_BINS = 60
+_MOST_BINS = 60
+_FEWEST_BINS = 10
+# Equal embeddings have all their distances at 0.
+_LEAST_WIDTH = 0.01
 
 
 def draw_distances(file: Path, pairs: PairDistances, threshold: float, title: str) -> None:
@@ -27,8 +31,10 @@ def draw_distances(file: Path, pairs: PairDistances, threshold: float, title: st
         title: Heading.
     """
     figure, axes = plt.subplots(figsize=(7.2, 3.8), layout="constrained")
-    furthest = max(float(pairs.same[-1]), float(pairs.different[-1]), threshold)
-    bins = np.linspace(0.0, furthest, _BINS + 1).tolist()
+    furthest = max(float(pairs.same[-1]), float(pairs.different[-1]), threshold, _LEAST_WIDTH)
+    # Few pairs in many bins would look like a comb.
+    count = int(2.0 * min(len(pairs.same), len(pairs.different)) ** 0.5)
+    bins = np.linspace(0.0, furthest, min(max(count, _FEWEST_BINS), _MOST_BINS) + 1).tolist()
     for distances, label, color in (
         (pairs.same, "one person", "tab:blue"),
         (pairs.different, "two persons", "tab:orange"),
@@ -38,10 +44,11 @@ def draw_distances(file: Path, pairs: PairDistances, threshold: float, title: st
         name = f"{label}: {len(distances):,} pairs"
         axes.hist(distances, bins, weights=weights, label=name, color=color, alpha=0.6)
     axes.axvline(threshold, color="black", linestyle=":", label=f"threshold {threshold:.3f}")
+    axes.set_xlim(0.0, furthest)
     axes.set_xlabel("cosine distance")
     axes.set_ylabel("share of the pairs")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3)
     axes.set_title(title)
     save(figure, file)
 
@@ -55,17 +62,20 @@ def draw_roc(file: Path, sets: Mapping[str, PairDistances], threshold: float) ->
         threshold: The model's own; its point on each curve is marked.
     """
     figure, axes = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
+    smallest = 1.0 / max(len(pairs.different) for pairs in sets.values())
     for name, pairs in sets.items():
         far, tar = roc(pairs)
-        # Left of one pair there is nothing to see: the axis is logarithmic.
-        least = 1.0 / len(pairs.different)
-        (line,) = axes.step(np.maximum(far, least), tar, where="post", label=name)
-        axes.plot(max(pairs.far(threshold), least), pairs.tar(threshold), "o", color=line.get_color())
+        # The axis is logarithmic: a rate of 0 is drawn at that of a single pair.
+        single = 1.0 / len(pairs.different)
+        (line,) = axes.step(np.maximum(far, single), tar, where="post", label=name)
+        axes.plot(max(pairs.far(threshold), single), pairs.tar(threshold), "o", color=line.get_color())
     axes.set_xscale("log")
+    axes.set_xlim(smallest / 1.5, 1.1)
     axes.set_xlabel("false accept rate (pairs of two persons taken for one)")
     axes.set_ylabel("true accept rate")
     axes.set_ylim(0.0, 1.02)
-    axes.grid(alpha=0.3, which="both")
+    axes.grid(alpha=0.3)
+    axes.grid(alpha=0.1, which="minor")
     axes.legend(loc="lower right")
     axes.set_title(f"ROC; dots: the model's threshold {threshold:.3f}")
     save(figure, file)
@@ -73,6 +83,8 @@ def draw_roc(file: Path, sets: Mapping[str, PairDistances], threshold: float) ->
 
 def draw_curves(file: Path, history: pd.DataFrame) -> None:
     """Draws the learning curves: the loss, which only training has, and the EER of other persons' pairs.
+
+    That of the curves is of the pairs within batches; the Evaluator's is of all.
 
     Args:
         file: PNG to write.
@@ -83,11 +95,12 @@ def draw_curves(file: Path, history: pd.DataFrame) -> None:
     for axes, column, label in zip(
         panels,
         ("loss", "accuracy", "val_eer"),
-        ("loss, training", "persons named rightly, training", "equal error rate, selection split"),
+        ("loss, training", "persons named rightly, training", "EER within batches, selection split"),
         strict=True,
     ):
         axes.plot(history["epoch"], history[column], marker=marker)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
     best = history["val_eer"].idxmin()

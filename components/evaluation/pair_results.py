@@ -13,6 +13,7 @@ from components.evaluation.slices import SELECTION_SLICE, SliceKey
 from components.pairs import ListedPair
 from data_validation.errors import InputError
 from trainers.pair_metrics import (
+    FOLDS,
     CrossValidation,
     OperatingPoint,
     PairDistances,
@@ -53,14 +54,15 @@ class PairSet:
         pairs: Cosine distances by kind.
         images: How many images occur in them.
         missing: Listed pairs of which an image is not there.
-        listed: Whether a data set lists the pairs; else each image is compared with each other of its set.
-        cross_validation: Accuracy over folds; None where no pairs are listed.
+        listed: Whether data sets list the pairs; if not, each image is compared with each other of its set.
+            None for pairs of several data sets of which some list theirs.
+        cross_validation: Accuracy over folds; None where no pairs are listed, or too few for folds.
     """
 
     pairs: PairDistances
     images: int
     missing: int = 0
-    listed: bool = False
+    listed: bool | None = False
     cross_validation: CrossValidation | None = None
 
     def points(self) -> list[OperatingPoint]:
@@ -211,21 +213,23 @@ def _of_source(images: EmbeddedImages, source: str, listed: Sequence[ListedPair]
     second = [rows[pair.second] for pair in there]
     same = np.array([pair.same for pair in there], bool)
     distances = cosine_distances(images.vectors[first], images.vectors[second])
-    split = PairDistances.of(distances, same)
+    by_kind = PairDistances.of(distances, same)
+    folds = [pair.fold for pair in there]
+    # Pairs without folds are dealt out to them.
+    enough = len(set(folds)) > 1 or min(len(by_kind.same), len(by_kind.different)) >= FOLDS
     return PairSet(
-        split,
+        by_kind,
         images=len({*first, *second}),
         missing=len(pairs) - len(there),
         listed=True,
-        cross_validation=(
-            cross_validated(distances, same, [pair.fold for pair in there]) if split.complete else None
-        ),
+        cross_validation=cross_validated(distances, same, folds) if by_kind.complete and enough else None,
     )
 
 
 def _together(parts: Sequence[PairSet]) -> PairSet:
     if len(parts) == 1:
         return parts[0]
+    listed = {part.listed for part in parts}
     return PairSet(
         PairDistances(
             np.sort(np.concatenate([part.pairs.same for part in parts])),
@@ -233,4 +237,5 @@ def _together(parts: Sequence[PairSet]) -> PairSet:
         ),
         images=sum(part.images for part in parts),
         missing=sum(part.missing for part in parts),
+        listed=listed.pop() if len(listed) == 1 else None,
     )

@@ -27,6 +27,13 @@ _EXPLANATION = (
     "folds. far and tar without more are those at the model's own threshold."
 )
 
+# By `PairSet.listed`.
+_CHOICES = {
+    True: "listed by the data set",
+    False: "every image with every other of its data set",
+    None: "as data sets list them, else every image with every other of its data set",
+}
+
 
 class PairAssessment:
     """Judges and reports embeddings by pairs; see `assessments.Assessment`."""
@@ -162,10 +169,9 @@ def rates_table(pairs: PairSet) -> pd.DataFrame:
 
 
 def _description(each: PairSet) -> str:
-    kind = "listed by the data set" if each.listed else "every image with every other of its data set"
     text = (
         f"{len(each.pairs.same):,} pairs of one person and {len(each.pairs.different):,} of two, "
-        f"{each.images:,} images; {kind}."
+        f"{each.images:,} images; {_CHOICES[each.listed]}."
     )
     if each.missing:
         text += f" {each.missing} listed pairs are left out, because an image of theirs is not there."

@@ -25,6 +25,10 @@ SPLIT_NOTES = {
 }
 
 
+class UnknownDataError(InputError):
+    """A folder without a data set that is known and wanted."""
+
+
 @dataclass(frozen=True)
 class ReaderOptions:
     """Which data sets are read, and the cleaning rules that readers apply.
@@ -145,7 +149,8 @@ def open_readers(folder: Path, options: ReaderOptions) -> list[Reader]:
         One reader a data set found.
 
     Raises:
-        InputError: The folder does not exist, holds no known data set, or none with the label.
+        InputError: The folder does not exist, or a data set in it is malformed.
+        UnknownDataError: The folder holds no known data set, or none with the label.
     """
     if not folder.is_dir():
         raise InputError(
@@ -162,15 +167,15 @@ def open_readers(folder: Path, options: ReaderOptions) -> list[Reader]:
     raise _nothing_to_read(folder, options.label, wanted, others)
 
 
-def _nothing_to_read(folder: Path, label: str, wanted: list[_Format], others: list[str]) -> InputError:
+def _nothing_to_read(folder: Path, label: str, wanted: list[_Format], others: list[str]) -> UnknownDataError:
     names = [mark for each in wanted for mark in each.marks]
     if label == IDENTITY:
         names.append("<person>/<image>.jpg")
     expected = f"expected {', '.join(names[:-1])} or {names[-1]}"
     if not others:
-        return InputError(f"{folder}: no known data set; {expected}")
+        return UnknownDataError(f"{folder}: no known data set; {expected}")
     found = ", ".join(others)
-    return InputError(f"{folder}: no data set with the label {label!r}; {expected}, found {found}")
+    return UnknownDataError(f"{folder}: no data set with the label {label!r}; {expected}, found {found}")
 
 
 def select_spans(folder: Path, window: int) -> tuple[list[Path], int]:

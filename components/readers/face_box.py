@@ -28,7 +28,7 @@ def cut_face(encoded: bytes, box: Box) -> bytes:
     if not box:
         return encoded
     try:
-        read_luma(encoded)  # all checks of size and form
+        luma = read_luma(encoded)  # makes all checks of size and form
     except UnreadableImageError as error:
         raise RecordRejected(str(error)) from error
     with Image.open(io.BytesIO(encoded)) as image:
@@ -37,7 +37,9 @@ def cut_face(encoded: bytes, box: Box) -> bytes:
             raise RecordRejected(
                 f"expected a picture that holds the box {list(box)}, found {image.width}x{image.height}"
             )
-        face = crop(image if image.mode in ("L", "RGB") else image.convert("RGB"), box)
+        # Pillow would cut 16-bit values off at 255; the luma is scaled.
+        grey = image.mode == "L" or image.mode.startswith("I")
+        face = crop(luma if grey else image.convert("RGB"), box)
     buffer = io.BytesIO()
     face.save(buffer, format="PNG")
     return buffer.getvalue()

@@ -146,13 +146,13 @@ def test_folders_are_found_and_listed_by_number(tmp_path, below):
 
 
 def test_records_are_png_for_test_without_the_folder_name(tmp_path):
-    put(tmp_path, "s7/3.pgm")
+    put(tmp_path, "s7/3.pgm", b"P5 20 16 255\n" + bytes(320))
     record = AttReader(tmp_path).load("s7/3.pgm")
     person = pseudonym("att", "s7")
     assert (record.split, record.source, record.filename) == ("test", "att", f"{person}/3.pgm")
     assert record.labels == {"identity": person}
     assert person_folder(tmp_path, "att", person) == tmp_path / "s7"
-    assert to_example(record).features.feature["image/width"].int64_list.value[0] == 4
+    assert to_example(record).features.feature["image/width"].int64_list.value[0] == 20
 
 
 def test_unreadable_files(tmp_path):

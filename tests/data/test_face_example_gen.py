@@ -126,6 +126,15 @@ def test_a_split_without_records_is_refused(tmp_path: Path) -> None:
         generate([write_csv(tmp_path / "data", rows)], tmp_path / "out")
 
 
+def test_pictures_of_one_person_are_in_one_split(tmp_path: Path) -> None:
+    (tmp_path / "data" / "Ann_Lee").mkdir(parents=True)
+    for number in range(3):
+        picture = Image.effect_noise((64, 64), 60 + number).convert("RGB")
+        picture.save(tmp_path / "data" / "Ann_Lee" / f"{number}.jpg")
+    with pytest.raises(InputError, match=r"no records for the split eval, test \(of 3 kept\)$"):
+        generate([tmp_path / "data"], tmp_path / "out", reader_options=json.dumps({"label": "identity"}))
+
+
 def test_content_fingerprint_is_of_the_contents(tmp_path: Path) -> None:
     """Order, place and times do not matter; a pixel does."""
     folder = write_csv(tmp_path / "data", good_rows())

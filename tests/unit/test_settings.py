@@ -6,7 +6,7 @@ import pytest
 
 from data_validation.errors import InputError
 from pipelines.settings import Workspace, load, profile_names, setting_names
-from pipelines.task_settings import EmotionSettings
+from pipelines.task_settings import EmotionSettings, VerificationSettings
 from pipelines.tasks import TASKS
 
 
@@ -50,11 +50,37 @@ def test_every_profile_loads_for_every_task(name, task):
             "model.weights: expected a file or URL for model.backbone=vgg16",
         ),
         ("gender", ["model.backbone=vgg16", WEIGHTS[0]], "model.weights_sha256: expected the hash of"),
-        ("gender", [WEIGHTS[0]], "model.weights: expected none for model.backbone=compact, found vgg.h5"),
+        *(
+            (task, [f"model.backbone={name}", setting], f"{setting.split('=')[0]}: expected none for model.")
+            for task, name in (("gender", "compact"), ("gender", "embedding"), ("verification", "compact"))
+            for setting in WEIGHTS
+        ),
         ("gender", ["model.backbone=vgg16", *WEIGHTS, "train.warm_start=true"], "train.warm_start: "),
         ("gender", ["model.weights_sha256=ABC"], "model.weights_sha256: expected "),
-        ("age", ["model.backbone=vgg16", *WEIGHTS], "model.backbone: expected 'compact' or 'vggface'"),
-        ("age", ["model.trained_layers=last"], "model.trained_layers: last needs layers that are trained"),
+        (
+            "age",
+            ["model.backbone=vgg16", *WEIGHTS],
+            "model.backbone: expected 'compact', 'embedding' or 'vggface'",
+        ),
+        (
+            "age",
+            ["model.backbone=compact", "model.trained_layers=last"],
+            "model.trained_layers: last needs layers that are trained",
+        ),
+        *(
+            (
+                task,
+                ["model.backbone=embedding", "train.warm_start=true"],
+                "train.warm_start: model.backbone=em",
+            )
+            for task in ("gender", "age")
+        ),
+        ("verification", ["model.backbone=embedding"], "model.backbone: expected 'compact' or 'vggface'"),
+        (
+            "verification",
+            ["model.backbone=vggface", *WEIGHTS, "train.warm_start=true"],
+            "train.warm_start: model.backbone=vggface is frozen",
+        ),
         ("age", ["evaluation.min_accuracy=0.5"], "unknown setting evaluation.min_accuracy"),
         ("emotion", ["data.min_face_score=2.0"], "unknown setting data.min_face_score"),
     ],
@@ -64,6 +90,47 @@ def test_settings_that_do_not_go_together(task, overrides, message):
         load("demo", task, overrides)
     assert str(caught.value).startswith(message)
     assert str(caught.value).count("(profile demo or --set)") == 1
+
+
+def test_the_embedding_s_trunk_is_not_always_frozen():
+    """What is refused is the warm start, whatever is trained on the trunk."""
+    overrides = ["model.backbone=embedding", "model.trained_layers=all", "train.warm_start=true"]
+    with pytest.raises(InputError) as caught:
+        load("demo", "age", overrides)
+    assert "frozen" not in str(caught.value)
+    assert load("demo", "age", overrides[:2]).model.trained_layers == "all"
+
+
+BOX = "left, top, width and height, or nothing"
+
+
+@pytest.mark.parametrize("name", ["data.att_box", "data.lfw_box"])
+@pytest.mark.parametrize(
+    ("value", "place", "expected"),
+    [
+        ("[1, 2, 3]", "", BOX),
+        ("[1, 2, 3, 4, 5]", "", BOX),
+        ("[1, 2, 0, 4]", "", BOX),
+        ("[1, 2, 3, 0]", "", BOX),
+        ("[-1, 2, 3, 4]", ".0", "greater than or equal to 0"),
+        ("[1, 2, 3, 100001]", ".3", "less than or equal to 100000"),
+        ("[1, 2.5, 3, 4]", ".1", "a valid integer"),
+        ("[1, 2, 3, a]", ".3", "a valid integer"),
+        ("'1, 2, 3, 4'", "", "a list"),
+        ("7", "", "a list"),
+    ],
+)
+def test_malformed_boxes_are_named(name, value, place, expected):
+    with pytest.raises(InputError) as caught:
+        load("demo", "verification", [f"{name}={value}"])
+    assert str(caught.value).startswith(f"{name}{place}: expected {expected}")
+    assert str(caught.value).endswith(" (profile demo or --set)")
+
+
+def test_boxes_are_four_numbers_or_none():
+    values = load("cpu", "verification", ["data.att_box=[1, 2, 30, 40]", "data.lfw_box=[]"])
+    assert (values.data.att_box, values.data.lfw_box) == ((1, 2, 30, 40), ())
+    assert load("cpu", "verification").data == VerificationSettings().data
 
 
 def test_profiles_are_those_that_the_documents_name():
