@@ -74,7 +74,7 @@ def run(
 
     A run that was interrupted goes on where it was when it is started again.
     """
-    from pipelines import progress, settings
+    from pipelines import progress, settings, sources
     from pipelines.local import RunRequest
 
     chosen = get_task(task)
@@ -82,8 +82,10 @@ def run(
     place = settings.Workspace.at(workspace)
     if not data:
         place = place.for_samples()
-    sources = tuple(data) if data else (_sample(chosen, place),)
-    record = _run(RunRequest(chosen, values, place, sources, from_node, not no_cache))
+    # Before samples are drawn.
+    sources.embedding(values.model, place)
+    folders = tuple(data) if data else (_sample(chosen, place),)
+    record = _run(RunRequest(chosen, values, place, folders, from_node, not no_cache))
     console.print(progress.summary([record]))
     raise typer.Exit(_exit_code([record]))
 

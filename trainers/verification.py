@@ -14,7 +14,7 @@ import tf_keras as keras
 from data_validation.errors import InputError
 from data_validation.ingestion import Ingestion
 from trainers import backbones, embedding, image_training, preprocessing, training
-from trainers.image_training import Recipe, Trained
+from trainers.image_training import Recipe
 from trainers.margin import NOBODY, EmbeddingTrainer, MarginSoftmax
 from trainers.pair_metrics import PairDistances, all_pairs, operating_point
 from trainers.saved_models import ABOUT_FOLDER, GraphModule, export
@@ -59,20 +59,17 @@ def run_fn(fn_args: Any) -> None:
     """
     config = fn_args.custom_config
     model = config["model"]
+    # `<examples>/Split-train/*`
+    persons = _persons(Path(fn_args.train_files[0]).parent.parent)
     trained = None
     if model["backbone"] == "compact":
-        trained = _train(fn_args)
+        trained = image_training.train(fn_args, recipe(config, persons))
         tower = trained.network
     else:
         tower = _pretrained(model, Path(config["cache"]))
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     network = embedding.embedding_network(tower, model["flip_averaging"])
     pairs = all_pairs(*_embeddings(network, fn_args.eval_files, transform))
-    if not pairs.complete:
-        raise InputError(
-            f"{LABEL}: expected two persons, and one with two images, in the selection split, to choose "
-            f"the threshold on; found {len(pairs.same)} pairs of one person and {len(pairs.different)} of two"
-        )
     thresholds = threshold_table(pairs, model["far"])
     account = image_training.about(
         fn_args, "verification", MONITOR if trained else None, trained.history if trained else []
@@ -217,13 +214,24 @@ class VerificationModule(GraphModule):
         return self.network(images, training=False)
 
 
-def _train(fn_args: Any) -> Trained:
-    # `<examples>/Split-train/*`
-    examples = Path(fn_args.train_files[0]).parent.parent
-    persons = sorted(Ingestion.load(examples).distribution(LABEL, "train"))
+def _persons(examples: Path) -> list[str]:
+    """Returns the persons of the training split.
+
+    Raises:
+        InputError: There are too few to train on, or in the selection split to choose a threshold on: hours
+            of training later it would be late to say so.
+    """
+    account = Ingestion.load(examples)
+    persons = sorted(account.distribution(LABEL, "train"))
     if len(persons) < 2:
         raise InputError(f"{LABEL}: expected two persons in the training split, found {len(persons)}")
-    return image_training.train(fn_args, recipe(fn_args.custom_config, persons))
+    selection = account.distribution(LABEL, "eval")
+    if len(selection) < 2 or max(selection.values()) < 2:
+        raise InputError(
+            f"{LABEL}: expected two persons, and one with two images, in the selection split, to choose the "
+            f"threshold on; found {len(selection)} persons with {selection.total()} images"
+        )
+    return persons
 
 
 def _pretrained(settings: Mapping[str, Any], folder: Path) -> keras.Model:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,18 +122,28 @@ def test_pairs_that_are_malformed(hexaface, tmp_path: Path) -> None:
     )
 
 
-def test_one_person_to_train_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("persons", "words"),
+    [
+        ({"train": "a", "eval": "bbc"}, "expected two persons in the training split, found 1"),
+        ({"train": "ab", "eval": "ccc"}, "found 1 persons with 3 images"),
+        ({"train": "ab", "eval": "cde"}, "found 3 persons with 3 images"),
+    ],
+)
+def test_too_few_persons_are_found_before_training(
+    tmp_path: Path, persons: dict[str, str], words: str
+) -> None:
     from trainers import verification
 
-    records = {
-        (split, "identities", (("identity", who),)): 5
-        for split, who in (("train", "a"), ("eval", "b"), ("eval", "c"))
-    }
-    Ingestion(span=0, content_fingerprint="0" * 64, records=records).save(tmp_path)
-    arguments = SimpleNamespace(train_files=[f"{tmp_path}/Split-train/*"], custom_config={})
-    with pytest.raises(InputError) as caught:
-        verification._train(arguments)
-    assert str(caught.value) == "identity: expected two persons in the training split, found 1"
+    records = Counter(
+        (split, "identities", (("identity", who),)) for split, names in persons.items() for who in names
+    )
+    Ingestion(span=0, content_fingerprint="0" * 64, records=dict(records)).save(tmp_path)
+    arguments = SimpleNamespace(
+        train_files=[f"{tmp_path}/Split-train/*"], custom_config={"model": {"backbone": "compact"}}
+    )
+    with pytest.raises(InputError, match=words):
+        verification.run_fn(arguments)
 
 
 @pytest.mark.parametrize(
