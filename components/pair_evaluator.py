@@ -5,6 +5,7 @@ TFX's Evaluator looks at one example at a time. Pairs of examples would hold eac
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -86,8 +87,7 @@ def _measure(folder: str, splits: dict[str, list[str]], label: str, listed: list
     return compare(images, listed, threshold["threshold"])
 
 
-def _embedded(embed: object, files: list[str], label: str) -> EmbeddedImages:
-    assert callable(embed)
+def _embedded(embed: Callable[[tf.Tensor], tf.Tensor], files: list[str], label: str) -> EmbeddedImages:
     vectors: list[np.ndarray] = []
     texts: dict[str, list[str]] = {name: [] for name in ("image/filename", "source", label)}
     features = {name: tf.io.FixedLenFeature([], tf.string) for name in texts}

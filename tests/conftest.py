@@ -4,6 +4,7 @@ from pathlib import Path
 
 import people_runs
 import pytest
+import verification_runs
 from emotion_runs import IMAGES, OVERRIDES, EmotionRun, run
 from people_runs import PeopleRun
 
@@ -41,8 +42,18 @@ def people_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def people_workspace(tmp_path_factory: pytest.TempPathFactory) -> settings.Workspace:
-    """Where both pipelines of people run, as a person would have it."""
+    """Where all pipelines of people run, as a person would have it."""
     return settings.Workspace.at(tmp_path_factory.mktemp("people_workspace"))
+
+
+@pytest.fixture(scope="session")
+def verification_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return verification_runs.write_samples(tmp_path_factory.mktemp("persons"))
+
+
+@pytest.fixture(scope="session")
+def verification_run(verification_samples: Path, people_workspace: settings.Workspace) -> PeopleRun:
+    return people_runs.run(verification_runs.request(people_workspace, verification_samples))
 
 
 @pytest.fixture(scope="session")
@@ -51,5 +62,9 @@ def gender_run(people_samples: Path, people_workspace: settings.Workspace) -> Pe
 
 
 @pytest.fixture(scope="session")
-def age_run(people_samples: Path, people_workspace: settings.Workspace) -> PeopleRun:
+def age_run(
+    people_samples: Path, people_workspace: settings.Workspace, verification_run: PeopleRun
+) -> PeopleRun:
+    # The age model stands on the trunk of the verification model.
+    assert verification_run.record.pushed_to, verification_run.record.error
     return people_runs.run(people_runs.request("age", people_workspace, people_samples))

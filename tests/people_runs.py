@@ -21,6 +21,7 @@ RECORDS = 300
 EPOCHS: Mapping[str, int] = {"gender": 5, "age": 10}
 OVERRIDES: Mapping[str, tuple[str, ...]] = {
     "gender": (
+        "model.backbone=compact",
         f"train.epochs={EPOCHS['gender']}",
         "train.batch_size=16",
         "evaluation.min_accuracy=0.3",

@@ -106,7 +106,9 @@ def build_network(settings: Mapping[str, Any], trunk: keras.Model | None = None)
     last = settings["trained_layers"] == "last"
     if settings["backbone"] == "vggface":
         return vgg.vggface_ages(AGE_CLASSES, vgg.LAST_LAYERS if last else None, dropout=settings["dropout"])
-    if trunk is not None:
+    if settings["backbone"] == "embedding":
+        if trunk is None:
+            raise ValueError("trunk: expected one for the backbone embedding, found none")
         return on_trunk(trunk, AGE_CLASSES, settings["dropout"])
     network = backbones.compact_network(settings, AGE_CLASSES)
     if last:

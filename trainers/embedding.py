@@ -96,7 +96,7 @@ def load_features(model: str, trainable: bool = False) -> keras.Model:
             f"blessed one has {settings['backbone']}"
         )
     tower = build_tower(settings)
-    image_training.warm_start(tower, model)
+    image_training.warm_start(tower, model, "model.backbone=embedding")
     trunk = keras.Model(tower.input, tower.get_layer(FEATURES).output, name="embedding_features")
     trunk.trainable = trainable
     return trunk

@@ -150,12 +150,13 @@ def about(
     }
 
 
-def warm_start(network: keras.Model, base_model: str) -> None:
+def warm_start(network: keras.Model, base_model: str, setting: str = "train.warm_start") -> None:
     """Loads the weights of an exported model of the same layout.
 
     Args:
         network: The network to fill, not compiled yet: an optimiser's state is not in an exported model.
         base_model: Folder of the exported SavedModel.
+        setting: What asked for it, for messages.
 
     Raises:
         InputError: Its network is of another layout.
@@ -166,10 +167,10 @@ def warm_start(network: keras.Model, base_model: str) -> None:
         status.assert_existing_objects_matched()
     except (ValueError, AssertionError) as error:
         raise InputError(
-            f"train.warm_start: the model in {base_model} has another network than {network.name} of these "
-            "settings; set train.warm_start=false, or the model's settings as they were"
+            f"{setting}: the model in {base_model} has another network than {network.name} of these settings "
+            "and this code; change the setting, or train that model again"
         ) from error
-    logger.info("weights of the last blessed model loaded")
+    logger.info("weights of the last blessed model loaded (%s)", setting)
 
 
 def _datasets(

@@ -15,6 +15,8 @@ FOLDS = 10
 """Folds of LFW's protocol (Huang et al., technical report 07-49, section III)."""
 # Rows of the table of all pairs that are computed at a time.
 _BLOCK = 512
+MOST_IMAGES = 6000
+"""Images that are compared with each other at most: 18 million pairs, 72 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,8 @@ class OperatingPoint:
 
     Attributes:
         far: The FAR that was asked for.
-        threshold: Largest threshold that keeps to it on these pairs.
+        threshold: Largest threshold that keeps to it on these pairs; -1, which accepts nothing, where pairs
+            of two persons show the same picture.
         false_accepts: Accepted pairs of two persons.
         different_pairs: All pairs of two persons.
         tar: The true accept rate.
@@ -110,7 +113,7 @@ def all_pairs(embeddings: np.ndarray, persons: np.ndarray) -> PairDistances:
         persons: Who is on each image, [n].
 
     Returns:
-        Cosine distances of the n (n - 1) / 2 pairs.
+        Cosine distances of the n (n - 1) / 2 pairs; `within_bound` keeps n small enough for memory.
     """
     same, different = [], []
     for start in range(0, len(embeddings), _BLOCK):
@@ -124,6 +127,22 @@ def all_pairs(embeddings: np.ndarray, persons: np.ndarray) -> PairDistances:
     return PairDistances(
         np.sort(np.concatenate([empty, *same])), np.sort(np.concatenate([empty, *different]))
     )
+
+
+def within_bound(persons: np.ndarray) -> np.ndarray:
+    """Chooses the images that are compared with each other, where all would be too many.
+
+    Args:
+        persons: Pseudonyms, which are hashes: their order is as good as drawn. [n]
+
+    Returns:
+        bool [n]: the images of as many whole persons as have MOST_IMAGES together, the first in order.
+    """
+    _, numbers, counts = np.unique(persons, return_inverse=True, return_counts=True)
+    if len(persons) <= MOST_IMAGES:
+        return np.ones(len(persons), bool)
+    kept = np.cumsum(counts) <= MOST_IMAGES
+    return kept[numbers]
 
 
 def operating_point(pairs: PairDistances, far: float) -> OperatingPoint:
@@ -158,14 +177,11 @@ def operating_point(pairs: PairDistances, far: float) -> OperatingPoint:
 
 
 def _below(ordered: np.ndarray, count: int) -> float:
-    """Returns a threshold that accepts at most the first `count` distances, as far from both as can be."""
+    """Returns the largest threshold that accepts at most the first `count` distances, -1 for none at all."""
     if count == len(ordered):
         return float(ordered[-1])
-    lower = float(ordered[count - 1]) if count else 0.0
-    middle = float(np.float32((lower + float(ordered[count])) / 2.0))
-    if middle < ordered[count]:
-        return middle
-    return float(np.nextafter(ordered[count], np.float32(-1.0)))
+    # Below 0 lie only numbers that some processors take for 0.
+    return float(np.nextafter(ordered[count], np.float32(-1.0))) if ordered[count] > 0.0 else -1.0
 
 
 def equal_error_rate(pairs: PairDistances) -> float:
@@ -176,9 +192,11 @@ def equal_error_rate(pairs: PairDistances) -> float:
     Args:
         pairs: Pairs of both kinds.
     """
-    far, tar = roc(pairs)
-    nearest = int(np.argmin(np.abs(far - (1.0 - tar))))
-    return float((far[nearest] + 1.0 - tar[nearest]) / 2.0)
+    every = np.unique(np.concatenate([pairs.same, pairs.different]))
+    far = np.searchsorted(pairs.different, every, side="right") / len(pairs.different)
+    rejected = 1.0 - np.searchsorted(pairs.same, every, side="right") / len(pairs.same)
+    nearest = int(np.argmin(np.abs(far - rejected)))
+    return float((far[nearest] + rejected[nearest]) / 2.0)
 
 
 def roc(pairs: PairDistances) -> tuple[np.ndarray, np.ndarray]:
@@ -219,20 +237,21 @@ def cross_validated(distances: np.ndarray, same: np.ndarray, folds: Sequence[int
         distances: float32 [n].
         same: bool [n].
         folds: Number of the fold of each pair. Where all are in one, they are dealt out to 10: pairs of each
-            kind in their order, the first tenth to the first fold.
+            kind in their order, the first tenth to the first fold. Fewer than 10 of a kind leave folds
+            without it.
 
     Returns:
         Mean and deviation of the folds' accuracies.
 
     Raises:
-        ValueError: There are fewer pairs than folds.
+        ValueError: All pairs would be in one fold.
     """
     numbers = np.asarray(folds)
     if len(np.unique(numbers)) < 2:
         numbers = _dealt(same)
     names = np.unique(numbers)
     if len(names) < 2:
-        raise ValueError(f"pairs: expected at least {FOLDS} of each kind, found {len(distances)} in all")
+        raise ValueError(f"pairs: expected two of a kind to make folds of, found {len(distances)} in all")
     accuracies = []
     for fold in names:
         inside = numbers == fold
@@ -246,8 +265,7 @@ def _dealt(same: np.ndarray) -> np.ndarray:
     numbers = np.zeros(len(same), np.int64)
     for kind in (True, False):
         places = np.flatnonzero(same == kind)
-        if len(places) >= FOLDS:
-            numbers[places] = np.arange(len(places)) * FOLDS // len(places)
+        numbers[places] = np.arange(len(places)) * FOLDS // max(len(places), 1)
     return numbers
 
 

@@ -16,7 +16,7 @@ from data_validation.ingestion import Ingestion
 from trainers import backbones, embedding, image_training, preprocessing, training
 from trainers.image_training import Recipe
 from trainers.margin import NOBODY, EmbeddingTrainer, MarginSoftmax
-from trainers.pair_metrics import PairDistances, all_pairs, operating_point
+from trainers.pair_metrics import PairDistances, all_pairs, operating_point, within_bound
 from trainers.saved_models import ABOUT_FOLDER, GraphModule, export
 from trainers.training import Monitor
 
@@ -69,7 +69,9 @@ def run_fn(fn_args: Any) -> None:
         tower = _pretrained(model, Path(config["cache"]))
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     network = embedding.embedding_network(tower, model["flip_averaging"])
-    pairs = all_pairs(*_embeddings(network, fn_args.eval_files, transform))
+    vectors, names = _embeddings(network, fn_args.eval_files, transform)
+    compared = within_bound(names)
+    pairs = all_pairs(vectors[compared], names[compared])
     thresholds = threshold_table(pairs, model["far"])
     account = image_training.about(
         fn_args, "verification", MONITOR if trained else None, trained.history if trained else []

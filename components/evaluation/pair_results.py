@@ -22,6 +22,7 @@ from trainers.pair_metrics import (
     cross_validated,
     equal_error_rate,
     operating_point,
+    within_bound,
 )
 
 RESULTS_FILE = "pairs.json"
@@ -206,6 +207,7 @@ def _of_source(images: EmbeddedImages, source: str, listed: Sequence[ListedPair]
     chosen = images.sources == source
     pairs = [pair for pair in listed if pair.source == source]
     if not pairs:
+        chosen[chosen] = within_bound(images.persons[chosen])
         return PairSet(all_pairs(images.vectors[chosen], images.persons[chosen]), int(chosen.sum()))
     rows = {name: row for row, name in enumerate(images.names.tolist()) if chosen[row]}
     there = [pair for pair in pairs if pair.first in rows and pair.second in rows]

@@ -14,7 +14,7 @@ from components.evaluation.pair_results import PairResults, PairSet, load_verdic
 from components.evaluation.slices import SELECTION_SLICE, SPLIT_NAMES, TEST_SLICE, SliceKey, slice_name
 from components.pair_evaluator import PairEvaluator
 from data_validation.ingestion import Ingestion
-from trainers.pair_metrics import euclidean
+from trainers.pair_metrics import MOST_IMAGES, euclidean
 from trainers.verification import THRESHOLDS_FILE
 
 REPORT_THRESHOLDS = (0.20, 0.30, 0.40, 0.50)
@@ -76,6 +76,11 @@ class PairAssessment:
         results = PairResults.load(Path(evaluation_uri))
         page.heading("Verification")
         page.text(_EXPLANATION)
+        page.text(
+            "A whole split's pairs are those of its data sets together: data sets of many images decide it. "
+            f"Where each image is compared with each other, the first persons that have {MOST_IMAGES:,} "
+            "images together are taken. A data set without pairs of both kinds has no figures of its own."
+        )
         figures.draw_roc(
             page.figure("roc", "Receiver operating characteristic"),
             {_name(key): each.pairs for key, each in results.sets.items()},

@@ -27,13 +27,15 @@ from people_runs import EPOCHS, PeopleRun
 from components.face_example_gen import to_example
 from components.readers.record import FaceRecord
 from pipelines import settings
-from trainers import age, image_training
+from trainers import age, embedding, image_training
 from trainers.imaging import decode_batch
 
 OUTPUTS = {"age": 1, "age_low": 1, "age_high": 1, "probabilities": 2}
 TOLERANCE = 1e-5
 # The same of the range of 100 years.
 YEARS = 1e-3
+# Of the images that the embedding's trunk takes.
+SIDE = 112
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +133,7 @@ def test_training_and_serving_see_the_same_tensor(
     age_run: PeopleRun, faces: list[FaceRecord], tmp_path: Path
 ) -> None:
     transform = tft.TFTransformOutput(str(age_run.output("Transform", "transform_graph")))
-    ages, seen, served = seen_by_training_and_serving(transform, "age", (64, 64, 3), faces, tmp_path)
+    ages, seen, served = seen_by_training_and_serving(transform, "age", (SIDE, SIDE, 3), faces, tmp_path)
     assert ages.tolist() == [face.labels["age"] for face in faces]
     np.testing.assert_array_equal(served, seen)
 
@@ -177,13 +179,14 @@ def test_junk_is_refused_as_invalid(model, junk: bytes) -> None:
 
 
 @pytest.mark.e2e
-def test_warm_start_begins_with_the_exported_model(
-    model, age_run: PeopleRun, faces: list[FaceRecord]
+def test_exported_weights_fill_a_new_network(
+    model, verification_run: PeopleRun, age_run: PeopleRun, faces: list[FaceRecord]
 ) -> None:
-    """A new network that was filled so answers as the exported one."""
-    network = age.build_network(settings.load("demo", "age").as_dict()["model"])
+    """Trunk and new layers; filled so it answers as the exported one."""
+    trunk = embedding.load_features(verification_run.record.pushed_to)
+    network = age.build_network(settings.load("demo", "age").as_dict()["model"], trunk)
     pictures = [face.image for face in faces[:8]]
-    images = decode_batch(tf.constant(pictures), 64, 64, channels=3)
+    images = decode_batch(tf.constant(pictures), SIDE, SIDE, channels=3)
 
     def probabilities() -> np.ndarray:
         both = [tf.nn.softmax(network(each, training=False)) for each in (images, tf.reverse(images, [2]))]
@@ -195,8 +198,11 @@ def test_warm_start_begins_with_the_exported_model(
     np.testing.assert_allclose(probabilities(), expected, atol=TOLERANCE)
 
 
+OVERFIT = ["model.backbone=compact", "model.trained_layers=all", "model.dropout=0.0", "train.epochs=80"]
+
+
 def test_recipe_learns_ten_faces_by_heart(people_samples: Path) -> None:
-    chosen = settings.load("demo", "age", ["train.epochs=80", "model.dropout=0.0"]).as_dict()
+    chosen = settings.load("demo", "age", OVERFIT).as_dict()
     recipe = age.recipe({**chosen, "cache": ""})
     faces = records(people_samples, "age")[:10]
     ages = [face.labels["age"] for face in faces]

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import people_runs
 import pytest
@@ -20,8 +21,9 @@ from components.readers.imdb_wiki import (
     SECOND_FACE,
     TOO_OLD,
 )
-from components.tracking import PIPELINE_RUN_TAG
+from components.tracking import BACKBONE_TAG, PIPELINE_RUN_TAG
 from data_validation.labels import AGE_GROUPS, GENDERS, UNKNOWN
+from trainers import embedding, weights
 from trainers.comparison import COMPARISON_FILE, load_comparison
 from trainers.history import HISTORY_FILE, read_history
 
@@ -239,6 +241,32 @@ def test_gender_report_has_tables_and_figures(gender_run: PeopleRun) -> None:
 
 
 # Age
+
+
+def test_age_stands_on_the_trunk_of_the_verification_model(
+    verification_run: PeopleRun, age_run: PeopleRun
+) -> None:
+    assert "EmbeddingResolver" in [node.node for node in age_run.record.nodes]
+    trunk = embedding.load_features(str(verification_run.output("Trainer", "model") / "Format-Serving"))
+    expected = weights.fingerprint(trunk)
+    about = json.loads((age_run.pushed / "assets.extra" / "about.json").read_text())
+    assert about["backbone_fingerprint"] == expected
+    client = mlflow.MlflowClient(age_run.request.workspace.tracking_uri)
+    assert client.get_run(age_run.record.mlflow_run_id).data.tags[BACKBONE_TAG] == expected
+    # Frozen: the model that is served has the trunk's weights as they were.
+    served = {
+        variable.name: variable.numpy()
+        for variable in tf.saved_model.load(str(age_run.pushed)).trained.variables
+    }
+    assert all(np.array_equal(served[weight.name], weight.numpy()) for weight in trunk.weights)
+
+
+def test_gender_on_a_network_of_its_own_tells_no_trunk(gender_run: PeopleRun) -> None:
+    assert "EmbeddingResolver" not in [node.node for node in gender_run.record.nodes]
+    about = json.loads((gender_run.pushed / "assets.extra" / "about.json").read_text())
+    assert "backbone_fingerprint" not in about
+    client = mlflow.MlflowClient(gender_run.request.workspace.tracking_uri)
+    assert BACKBONE_TAG not in client.get_run(gender_run.record.mlflow_run_id).data.tags
 
 
 @pytest.mark.parametrize("split", ["test", "eval"])

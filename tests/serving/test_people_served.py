@@ -1,4 +1,4 @@
-"""Gender and age as the pipelines pushed them, asked at the model server."""
+"""Gender, age and verification as the pipelines pushed them, asked at the model server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,10 +35,13 @@ def images(faces: list[FaceRecord]) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def served(
-    gender_run: PeopleRun, age_run: PeopleRun, tmp_path_factory: pytest.TempPathFactory
+    gender_run: PeopleRun,
+    age_run: PeopleRun,
+    verification_run: PeopleRun,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
     config = tmp_path_factory.mktemp("served") / "models.config"
-    runs = {"gender": gender_run, "age": age_run}
+    runs = {"gender": gender_run, "age": age_run, "verification": verification_run}
     config.write_text(
         model_config(**{name: f'base_path: "{run.pushed.parent}"' for name, run in runs.items()})
     )
@@ -97,6 +100,20 @@ def test_age_is_that_of_the_saved_model(
     np.testing.assert_allclose(probabilities, ages["probabilities"], rtol=0, atol=SCORES)
 
 
+def test_distances_are_those_of_the_embeddings(client: Client, images: list[bytes]) -> None:
+    pairs = list(zip(images, images[1:] + images[:1], strict=True))
+    answers = client.verify([*pairs, (images[0], images[0])])
+    assert answers[-1].cosine_distance == answers[-1].euclidean_distance == 0.0
+    assert answers[-1].is_match
+    embeddings = client.embed(images)
+    expected = 1.0 - (embeddings * np.roll(embeddings, -1, axis=0)).sum(axis=1)
+    found = np.array([answer.cosine_distance for answer in answers[:-1]])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=SCORES)
+    assert [answer.is_match for answer in answers] == [
+        answer.cosine_distance <= answer.threshold for answer in answers
+    ]
+
+
 def test_batch_equals_single(client: Client, images: list[bytes]) -> None:
     np.testing.assert_allclose(
         score_table([client.gender([image])[0] for image in images]),
@@ -113,7 +130,7 @@ def test_batch_equals_single(client: Client, images: list[bytes]) -> None:
 
 
 def test_junk_is_refused_and_the_server_goes_on(client: Client, images: list[bytes]) -> None:
-    for ask in (client.gender, client.age):
+    for ask in (client.gender, client.age, client.embed):
         with pytest.raises(InvalidArgument):
             ask([b"not an image"])
         assert len(ask(images[:1])) == 1

@@ -33,7 +33,7 @@ def face_embedding(
     dimensions: int = DIMENSIONS,
     dropout: float = DROPOUT,
 ) -> keras.Model:
-    """Builds the network: 1.3 million parameters, 226 million multiply-adds for the default sizes.
+    """Builds the network: 1.3 million parameters, 138 million multiply-adds for the default sizes.
 
     Args:
         side: Height and width of the images.
@@ -69,6 +69,9 @@ def face_embedding(
 def on_trunk(trunk: keras.Model, num_classes: int, dropout: float) -> keras.Model:
     """Puts new layers on a trunk, for another task: one hidden layer and the linear one.
 
+    The features are normalised over the new task's images first: what the trunk was trained on says nothing
+    of their size here, and large ones leave no hidden unit alive after a few steps.
+
     Args:
         trunk: float32 [N, H, W, 3] in 0..1 to features [N, D].
         num_classes: Number of classes.
@@ -77,7 +80,7 @@ def on_trunk(trunk: keras.Model, num_classes: int, dropout: float) -> keras.Mode
     Returns:
         A model from images to float32 logits [N, num_classes]; it shares the trunk's layers.
     """
-    x = layers.Dropout(dropout, name="features_dropout")(trunk.output)
+    x = layers.Dropout(dropout, name="features_dropout")(_normalised(trunk.output, "features_norm"))
     x = layers.Dense(_HIDDEN, activation="relu", kernel_initializer="he_normal", name="hidden")(x)
     x = layers.Dropout(dropout, name="hidden_dropout")(x)
     return keras.Model(trunk.input, logits(x, num_classes), name=f"{trunk.name}_head")
