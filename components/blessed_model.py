@@ -1,4 +1,4 @@
-"""Which earlier model a new one is compared with."""
+"""Which earlier model a new one is compared with, or stands on."""
 
 from typing import Any
 
@@ -40,4 +40,44 @@ class LatestOtherBlessedModelStrategy(tfx.dsl.experimental.ResolverStrategy):
             "candidate": input_dict["candidate"],
             "model": [latest] if latest else [],
             "model_blessing": [blessings[latest.id]] if latest else [],
+        }
+
+
+class LatestServableModelStrategy(tfx.dsl.experimental.ResolverStrategy):
+    """Resolves the latest model that both the Evaluator and InfraValidator have blessed.
+
+    TFX's own LatestBlessedModelStrategy knows the Evaluator's verdict only.
+    """
+
+    def resolve_artifacts(
+        self, store: Any, input_dict: dict[str, list[tfx.dsl.Artifact]]
+    ) -> dict[str, list[tfx.dsl.Artifact]] | None:
+        """Chooses among the models of a pipeline.
+
+        Args:
+            store: Not used; ML Metadata.
+            input_dict: `model`, `model_blessing` and `infra_blessing`, all of the pipeline.
+
+        Returns:
+            The same keys with one artifact each; None where no model is blessed by both.
+        """
+        del store
+        blessings = {
+            key: {
+                blessing.get_int_custom_property("current_model_id"): blessing
+                for blessing in sorted(input_dict[key], key=lambda blessing: blessing.id)
+                if blessing.get_int_custom_property("blessed") == 1
+            }
+            for key in ("model_blessing", "infra_blessing")
+        }
+        judged, tried = blessings.values()
+        models = [model for model in input_dict["model"] if model.id in judged and model.id in tried]
+        # By verdict, as above.
+        latest = max(models, key=lambda model: tried[model.id].id, default=None)
+        if latest is None:
+            return None
+        return {
+            "model": [latest],
+            "model_blessing": [judged[latest.id]],
+            "infra_blessing": [tried[latest.id]],
         }

@@ -226,11 +226,13 @@ def _check(ingestion: Ingestion, folders: list[Path], max_rejected_fraction: flo
         )
     empty = [split for split in SPLITS if not ingestion.split_total(split)]
     if empty:
+        sources = ", ".join(sorted({source for _, source, _ in ingestion.records}))
+        all_test = f", all for the test: {sources}" if kept == ingestion.split_total("test") else ""
         dropped = Counter({reason: count for (_, reason), count in ingestion.dropped.items()})
         rules = "; ".join(f"{count} x {reason}" for reason, count in dropped.most_common(3))
         raise InputError(
             f"{where}: no records for the split {', '.join(empty)} (of {kept} kept"
-            f"{f', {dropped.total()} left out by cleaning: {rules}' if rules else ''})"
+            f"{all_test}{f', {dropped.total()} left out by cleaning: {rules}' if rules else ''})"
         )
 
 

@@ -83,6 +83,8 @@ def InfraValidator(
     (folder / (BLESSED_FILE if report.blessed else NOT_BLESSED_FILE)).touch()
     blessing.set_int_custom_property("blessed", int(report.blessed))
     blessing.set_int_custom_property("has_model", int(report.blessed))
+    # As the Evaluator's blessing has it: which model this is about.
+    blessing.set_int_custom_property("current_model_id", model.id)
 
 
 def validate(model: Path, faces: Faces) -> InfraReport:

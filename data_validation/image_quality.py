@@ -12,6 +12,8 @@ from PIL import Image, UnidentifiedImageError
 
 # Above this, decoding could exhaust a worker: 64 megapixels is more than any camera's face picture needs.
 MAX_PIXELS = 64_000_000
+# Larger files are not read: 64 MiB is more than an image of so many pixels takes as a JPEG.
+MAX_FILE_BYTES = 64 << 20
 # Below this, nobody could tell what a face shows; data sets have such pictures in the place of lost ones.
 MIN_SIDE = 16
 # What training and serving decode.

@@ -93,13 +93,20 @@ def run(
 @app.command()
 def demo(workspace: WorkspaceOption = None) -> None:
     """Run every pipeline on drawn sample data, in minutes."""
-    from pipelines import progress, settings
+    from pipelines import progress, settings, sources
     from pipelines.local import RunRequest
 
     place = settings.Workspace.at(workspace).for_samples()
     records = []
+    skipped = False
     for task in TASKS.values():
         values = settings.load("demo", task.name)
+        try:
+            sources.embedding(values.model, place)
+        except InputError as error:  # the model that it stands on was not blessed
+            errors.print(f"{task.name} skipped: {error}", style="red", soft_wrap=True, markup=False)
+            skipped = True
+            continue
         records.append(_run(RunRequest(task, values, place, (_sample(task, place),))))
     console.print(progress.summary(records))
     console.print(
@@ -117,7 +124,7 @@ def demo(workspace: WorkspaceOption = None) -> None:
     )
     for record in records:
         console.print(f"  {record.report}/report.html", highlight=False, soft_wrap=True, markup=False)
-    raise typer.Exit(_exit_code(records))
+    raise typer.Exit(EXIT_NOT_BLESSED if skipped else _exit_code(records))
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """The pushed verification model in this process: embeddings of faces, without a server."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,18 @@ class Embedder:
         threshold: Largest cosine distance of two pictures of one person, 0 to 2.
         far: Share of pairs of different persons that are that near, false accepts: above 0, at most 1.
         thresholds: Thresholds by false accept rate, as the model's table has them.
+        pairs: Pairs of different persons that the rates were measured on.
+        source: What it was trained on: `real` or `sample`, drawn faces.
+        is_newest: Whether no newer one has been pushed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, source: str, is_newest: bool = True) -> None:
         """Loads the model.
 
         Args:
             folder: The version's folder, with the SavedModel and `assets.extra/thresholds.json`.
+            source: See there.
+            is_newest: See there.
 
         Raises:
             InputError: The model cannot be loaded or makes no embeddings, or its threshold cannot be read.
@@ -41,6 +47,9 @@ class Embedder:
         self.threshold = _number(values, "threshold", 2.0, folder / _THRESHOLDS)
         self.far = _number(values, "far", 1.0, folder / _THRESHOLDS)
         self.thresholds = _table(values, folder / _THRESHOLDS)
+        self.pairs = int(_number(values, "different_pairs", math.inf, folder / _THRESHOLDS))
+        self.source = source
+        self.is_newest = is_newest
         self._folder = folder
         # Kept beside the signature, which does not keep the model's variables alive.
         self._model = _load(folder)
@@ -96,11 +105,13 @@ class Embedder:
         return embeddings
 
 
-def load_embedder(workspace: Workspace) -> Embedder:
-    """Loads the newest pushed verification model: of real data, or else of drawn sample data.
+def load_embedder(workspace: Workspace, version: str = "") -> Embedder:
+    """Loads a pushed verification model.
 
     Args:
         workspace: Where it was pushed.
+        version: As `Embedder.version`, of the model wanted; where it is not there any more, or without, the
+            newest is taken: of real data, or else of drawn sample data.
 
     Raises:
         InputError: None has been pushed, or it cannot be loaded.
@@ -110,15 +121,21 @@ def load_embedder(workspace: Workspace) -> Embedder:
     from serving.rollout.model_config import pushed_models
 
     try:
-        model = pushed_models(roots(workspace)).get(MODEL)
+        # One by one: with all at once, versions of sample data would be hidden by one of real data.
+        found = [pushed_models([root]).get(MODEL) for root in roots(workspace)]
     except RolloutError as error:
         raise InputError(str(error)) from error
-    if model is None:
+    models = [model for model in found if model]
+    if not models:
         raise InputError(
             f"{workspace.root}: no {MODEL} model has been pushed yet; "
             f"`hexaface run {MODEL}` or `hexaface demo` makes one"
         )
-    return Embedder(model.versions[model.newest])
+    newest = models[0]
+    wanted = {f"{MODEL}/{number}": (model, number) for model in models for number in model.versions}
+    model, number = wanted.get(version, (newest, newest.newest))
+    is_newest = model is newest and number == newest.newest
+    return Embedder(model.versions[number], model.root.title, is_newest)
 
 
 def _check(image: bytes, name: str) -> None:

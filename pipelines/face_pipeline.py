@@ -10,7 +10,7 @@ from tfx.types.channel_utils import external_pipeline_artifact_query
 
 import data_validation
 from components.anomaly_gate import AnomalyGate
-from components.blessed_model import LatestOtherBlessedModelStrategy
+from components.blessed_model import LatestOtherBlessedModelStrategy, LatestServableModelStrategy
 from components.compat import tfx
 from components.curated_schema import CuratedSchema
 from components.evaluation.assessments import assessment
@@ -231,13 +231,16 @@ def _own_models() -> dict[str, tfx.dsl.Channel]:
 
 
 def _embedding_resolver() -> tfx.dsl.Resolver:
-    """Resolves the latest blessed model of the verification pipeline in the same ML Metadata."""
+    """Resolves the latest model of the verification pipeline, in the same store, that could be served."""
     query = partial(external_pipeline_artifact_query, owner=OWNER, pipeline_name=VERIFICATION)
     standard = tfx.types.standard_artifacts
     return tfx.dsl.Resolver(
-        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+        strategy_class=LatestServableModelStrategy,
         model=query(standard.Model, producer_component_id="Trainer", output_key="model"),
         model_blessing=query(
             standard.ModelBlessing, producer_component_id="Evaluator", output_key="blessing"
+        ),
+        infra_blessing=query(
+            standard.InfraBlessing, producer_component_id="InfraValidator", output_key="blessing"
         ),
     ).with_id("EmbeddingResolver")

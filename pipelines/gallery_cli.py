@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data_validation.errors import InputError, hint
+from data_validation.image_quality import MAX_FILE_BYTES
 from pipelines.cli_options import WorkspaceOption
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ console = Console()
 GalleryOption = Annotated[
     Path | None,
     typer.Option("--gallery", metavar="FILE", help="The gallery; without, gallery.db in the workspace."),
+]
+BoxOption = Annotated[
+    str,
+    typer.Option(
+        "--box",
+        metavar="L,T,W,H",
+        help="Where the face is in every image: left, top, width and height in pixels; it is cut out.",
+    ),
 ]
 _FACES = "cropped faces, aligned as the model was trained on (112x112; other sizes are resized)"
 _IMAGES_HELP = f"Image files, or folders of such: {_FACES}."
@@ -63,6 +72,7 @@ def add(
         Path | None,
         typer.Option("--folder", metavar="DIR", help=f"Enrol all of DIR/<person>/<image>: {_FACES}."),
     ] = None,
+    box: BoxOption = "",
     gallery: GalleryOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -79,12 +89,13 @@ def add(
     if len(files) > MAX_FACES:
         raise InputError(f"expected at most {MAX_FACES} images, found {len(files)}")
     place = Workspace.at(workspace)
-    embedder = load_embedder(place)
-    with _gallery_errors(), Gallery(_path(gallery, place), create=True) as opened:
+    path, face = _path(gallery, place), _parsed_box(box)
+    with _gallery_errors(), _gone_on_error(path), Gallery(path, create=True) as opened:
+        embedder = load_embedder(place, opened.summary().model)
         opened.check_model(embedder.version)
-        pictures, embeddings = _embed_new(files, opened, embedder)
+        pictures, embeddings = _embed_new(files, opened, embedder, face)
         added = opened.add(pictures, embeddings, embedder.version) if pictures else 0
-    _say(f"{opened.path}: {added} of {len(files)} faces added")
+    _say(f"{opened.path}: {added} of {len(files)} faces added, with {_described(embedder)}")
     if added < len(files):
         _say(f"{len(files) - added} skipped, which are in it already under the same person")
 
@@ -98,6 +109,7 @@ def search(
         typer.Option(help="False accept rate per comparison to match at; without, the model's own."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    box: BoxOption = "",
     gallery: GalleryOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -116,17 +128,16 @@ def search(
         summary = opened.summary()
         if not summary.faces:
             raise InputError(f"{opened.path}: it holds no face; `hexaface gallery add` adds some")
-        embedder = load_embedder(place)
+        embedder = load_embedder(place, summary.model)
         opened.check_model(embedder.version)
         bound = _bound(embedder, far)
-        found = opened.search(_embed(files, embedder), embedder.version, threshold=bound.threshold, top=top)
+        faces = _embed(files, embedder, _parsed_box(box))
+        found = opened.search(faces, embedder.version, threshold=bound.threshold, top=top)
     if as_json:
-        typer.echo(
-            json.dumps(_as_json(opened.path, files, found, summary, embedder.version, bound), indent=2)
-        )
+        typer.echo(json.dumps(_as_json(opened.path, files, found, summary, embedder, bound), indent=2))
         return
     console.print(_matches_table(files, found))
-    _say(*_meaning(summary, embedder.version, bound))
+    _say(*_meaning(summary, embedder, bound))
 
 
 @gallery_app.command("list")
@@ -212,9 +223,42 @@ def _read(file: Path) -> bytes:
     if file.exists() and not file.is_file():
         raise InputError(f"{file}: expected an image file, found something else")
     try:
+        size = file.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise InputError(f"{file}: expected at most {MAX_FILE_BYTES} bytes, found {size}")
         return file.read_bytes()
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def _parsed_box(text: str) -> tuple[int, ...]:
+    numbers = text.split(",") if text else []
+    if len(numbers) not in (0, 4) or not all(one.isascii() and one.isdigit() for one in numbers):
+        raise InputError(f"--box {text}: expected left, top, width and height in pixels, as in 56,47,138,138")
+    return tuple(int(one) for one in numbers)
+
+
+def _cut(image: bytes, box: tuple[int, ...], file: Path) -> bytes:
+    """Cuts the face out as readers of data sets do."""
+    from components.readers.face_box import cut_face
+    from components.readers.record import RecordRejected
+
+    try:
+        return cut_face(image, box)
+    except RecordRejected as error:
+        raise InputError(f"{file}: {error}") from error
+
+
+@contextmanager
+def _gone_on_error(path: Path) -> Iterator[None]:
+    """Leaves no empty gallery behind where the first faces could not be added."""
+    existed = path.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _path(gallery: Path | None, place: "Workspace") -> Path:
@@ -225,7 +269,7 @@ def _path(gallery: Path | None, place: "Workspace") -> Path:
 
 
 def _embed_new(
-    files: Sequence[_File], gallery: "Gallery", embedder: "Embedder"
+    files: Sequence[_File], gallery: "Gallery", embedder: "Embedder", box: tuple[int, ...]
 ) -> tuple[list["Picture"], "np.ndarray"]:
     """Returns the pictures that are not in the gallery yet, and their embeddings."""
     import numpy as np
@@ -245,7 +289,8 @@ def _embed_new(
             pictures.extend(read[one] for one in new)
             if new:
                 names = [read[one].source for one in new]
-                embeddings.append(embedder.embed([images[one] for one in new], names))
+                faces = [_cut(images[one], box, batch[one].path) for one in new]
+                embeddings.append(embedder.embed(faces, names))
             advance(len(batch))
     return pictures, np.concatenate(embeddings) if embeddings else np.zeros([0, 0], np.float32)
 
@@ -261,13 +306,14 @@ def _bound(embedder: "Embedder", far: float | None) -> _Bound:
     return _Bound(embedder.thresholds[far], far)
 
 
-def _embed(files: Sequence[Path], embedder: "Embedder") -> "np.ndarray":
+def _embed(files: Sequence[Path], embedder: "Embedder", box: tuple[int, ...]) -> "np.ndarray":
     import numpy as np
 
     embeddings = []
     with _progress(len(files)) as advance:
         for batch in _batches(files):
-            embeddings.append(embedder.embed([_read(file) for file in batch], [str(file) for file in batch]))
+            faces = [_cut(_read(file), box, file) for file in batch]
+            embeddings.append(embedder.embed(faces, [str(file) for file in batch]))
             advance(len(batch))
     return np.concatenate(embeddings)
 
@@ -302,11 +348,13 @@ def _matches_table(files: Sequence[Path], found: Sequence[Sequence["Match"]]) ->
     return table
 
 
-def _meaning(summary: "Summary", version: str, bound: _Bound) -> Iterator[str]:
+def _meaning(summary: "Summary", embedder: "Embedder", bound: _Bound) -> Iterator[str]:
     """Tells what a match is worth."""
+    few = ", which are too few to tell" if bound.far * embedder.pairs < 1.0 else ""
     yield (
-        f"match: cosine distance at most {bound.threshold:.4g} ({version}); at this threshold "
-        f"{_percent(bound.far)} of comparisons of two different persons match (false accept rate)"
+        f"match: cosine distance at most {bound.threshold:.4g} ({_described(embedder)}); at this threshold "
+        f"{_percent(bound.far)} of comparisons of two different persons match (false accept rate, measured "
+        f"on {embedder.pairs:,} pairs{few})"
     )
     line = (
         f"with {_count(summary.persons, 'person')} in the gallery a stranger is expected to match somebody "
@@ -329,14 +377,16 @@ def _as_json(
     files: Sequence[Path],
     found: Sequence[Sequence["Match"]],
     summary: "Summary",
-    version: str,
+    embedder: "Embedder",
     bound: _Bound,
 ) -> dict[str, object]:
     return {
         "gallery": str(path),
-        "model": version,
+        "model": embedder.version,
+        "trained_on": embedder.source,
         "threshold": bound.threshold,
         "false_accept_rate": bound.far,
+        "false_accept_rate_pairs": embedder.pairs,
         "persons": summary.persons,
         "faces": summary.faces,
         "stranger_match_rate": _stranger_rate(bound.far, summary.persons),
@@ -356,6 +406,13 @@ def _as_json(
             for file, matches in zip(files, found, strict=True)
         ],
     }
+
+
+def _described(embedder: "Embedder") -> str:
+    notes = [] if embedder.source == "real" else ["trained on drawn faces"]
+    if not embedder.is_newest:
+        notes.append("not the newest, but the one that the gallery was made with")
+    return ", ".join([embedder.version, *notes])
 
 
 def _table(*headings: str, right: Sequence[str] = ()) -> Table:

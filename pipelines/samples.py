@@ -40,6 +40,9 @@ def draw_sample(name: str, folder: Path, count: int, seed: int, console: Console
         unfinished.mkdir()
         bar = progress.add_task(f"drawing {name}", total=count)
         _DRAW[name](unfinished, count, seed, lambda done: progress.advance(bar, done))
+        # Whole persons are drawn: their pictures need not add up to the count.
+        drawn = progress.tasks[bar].completed
+        progress.update(bar, total=drawn)
 
 
 def _draw_expressions(folder: Path, count: int, seed: int, progress: emotion.Progress) -> None:

@@ -1,6 +1,7 @@
 """What a run is given, data folders and weights: how it is read, and whether it can be."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,12 +68,19 @@ def embedding(settings: ModelSettings, workspace: Workspace) -> str:
     if getattr(settings, "backbone", "") != EMBEDDING:
         return ""
     pushed = last_pushed(workspace, VERIFICATION)
-    if not pushed:
+    if not pushed or not Path(pushed).is_dir():
         # Without --data it would run in the workspace of the drawn samples.
         data = "" if workspace.demo else " --data DIR"
         raise InputError(
             f"{workspace.root}: no blessed verification model for model.backbone={EMBEDDING}; run "
             f"`hexaface run {VERIFICATION}{data}` first, or set model.backbone=compact"
+        )
+    about = json.loads((Path(pushed) / "assets.extra" / "about.json").read_text(encoding="utf-8"))
+    backbone = about["settings"]["model"]["backbone"]
+    if backbone != "compact":
+        raise InputError(
+            f"model.backbone={EMBEDDING}: expected a verification model with model.backbone=compact, found "
+            f"{backbone} in {pushed}"
         )
     return pushed
 

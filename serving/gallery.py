@@ -368,7 +368,7 @@ class Gallery:
         return int(count)
 
     def _check_fit(self, own: Summary, model: str, size: int | None) -> None:
-        advice = "enrol the pictures again in another file, or use the model that this one was made with"
+        advice = "enrol the pictures again in another file, or put the model that this one was made with back"
         if own.faces and own.model != model:
             raise GalleryError(
                 f"{self.path}: its faces are embeddings of {own.model}, found {model}; those of two models "

@@ -136,12 +136,16 @@ def within_bound(persons: np.ndarray) -> np.ndarray:
         persons: Pseudonyms, which are hashes: their order is as good as drawn. [n]
 
     Returns:
-        bool [n]: the images of as many whole persons as have MOST_IMAGES together, the first in order.
+        bool [n]: the images of whole persons in their order, leaving out those with whom it would be more
+        than MOST_IMAGES.
     """
     _, numbers, counts = np.unique(persons, return_inverse=True, return_counts=True)
-    if len(persons) <= MOST_IMAGES:
-        return np.ones(len(persons), bool)
-    kept = np.cumsum(counts) <= MOST_IMAGES
+    kept = np.zeros(len(counts), bool)
+    total = 0
+    for person, count in enumerate(counts):
+        if total + count <= MOST_IMAGES:
+            kept[person] = True
+            total += count
     return kept[numbers]
 
 

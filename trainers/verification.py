@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from data_validation.ingestion import Ingestion
 from trainers import backbones, embedding, image_training, preprocessing, training
 from trainers.image_training import Recipe
 from trainers.margin import NOBODY, EmbeddingTrainer, MarginSoftmax
-from trainers.pair_metrics import PairDistances, all_pairs, operating_point, within_bound
+from trainers.pair_metrics import MOST_IMAGES, PairDistances, all_pairs, operating_point, within_bound
 from trainers.saved_models import ABOUT_FOLDER, GraphModule, export
 from trainers.training import Monitor
 
@@ -72,7 +73,17 @@ def run_fn(fn_args: Any) -> None:
     vectors, names = _embeddings(network, fn_args.eval_files, transform)
     compared = within_bound(names)
     pairs = all_pairs(vectors[compared], names[compared])
+    if not pairs.complete:
+        raise InputError(
+            f"{LABEL}: expected pairs of one person and of two among the first {MOST_IMAGES} images of the "
+            f"selection split, found {len(pairs.same)} and {len(pairs.different)}"
+        )
     thresholds = threshold_table(pairs, model["far"])
+    if thresholds["threshold"] < 0.0:
+        raise InputError(
+            f"model.far: no threshold keeps to {model['far']:g}: too many pairs of two persons in the "
+            "selection split show the same picture"
+        )
     account = image_training.about(
         fn_args, "verification", MONITOR if trained else None, trained.history if trained else []
     )
@@ -220,19 +231,23 @@ def _persons(examples: Path) -> list[str]:
     """Returns the persons of the training split.
 
     Raises:
-        InputError: There are too few to train on, or in the selection split to choose a threshold on: hours
-            of training later it would be late to say so.
+        InputError: There are too few to train on, or in another split to compare: hours of training later
+            it would be late to say so.
     """
     account = Ingestion.load(examples)
     persons = sorted(account.distribution(LABEL, "train"))
     if len(persons) < 2:
         raise InputError(f"{LABEL}: expected two persons in the training split, found {len(persons)}")
-    selection = account.distribution(LABEL, "eval")
-    if len(selection) < 2 or max(selection.values()) < 2:
-        raise InputError(
-            f"{LABEL}: expected two persons, and one with two images, in the selection split, to choose the "
-            f"threshold on; found {len(selection)} persons with {selection.total()} images"
-        )
+    for split, name in (("eval", "selection"), ("test", "test")):
+        # Images are compared within a data set.
+        sources = sorted({source for where, source, _ in account.records if where == split})
+        found = [account.distribution(LABEL, split, source) for source in sources]
+        if not any(len(each) > 1 and max(each.values()) > 1 for each in found):
+            counts = sum(found, Counter())
+            raise InputError(
+                f"{LABEL}: expected a data set with two persons, and one of them with two images, in the "
+                f"{name} split; found {len(counts)} persons with {counts.total()} images"
+            )
     return persons
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path, PurePosixPath
 
 from components.readers.record import RecordRejected
+from data_validation.image_quality import MAX_FILE_BYTES
 
 NOT_FOUND = "image file not found"
 
@@ -29,6 +30,8 @@ def read_inside(root: Path, path: str) -> bytes | None:
         # A pipe would be waited for.
         if file.exists() and not file.is_file():
             raise RecordRejected("expected an image file, found something else")
+        if file.stat().st_size > MAX_FILE_BYTES:
+            raise RecordRejected(f"expected at most {MAX_FILE_BYTES} bytes, found {file.stat().st_size}")
         return file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None

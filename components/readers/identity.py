@@ -1,9 +1,9 @@
 """What the readers of persons share: pseudonyms in place of names, and pairs of images.
 
-Folders of the published sets are called after persons. Examples, artifacts and messages of a run hold a
-pseudonym instead: the first 16 hexadecimal digits of the SHA-256 of `<source>/<person>`, where source is
-`att`, `identities` or `lfw`. It hides the name from readers of a file, not from somebody with a list of
-names to try.
+Folders of the published sets are called after persons. Examples, artifacts and the rejected records of a
+run hold a pseudonym instead: the first 16 hexadecimal digits of the SHA-256 of `<source>/<person>`, where
+source is `att`, `identities` or `lfw`. It hides the name from readers of a file, not from somebody with a
+list of names to try. (A message about a list that is malformed shows the line.)
 
 `image/filename` is `<pseudonym>/<file>`. To find the file of an example, take the folder that
 `person_folder` returns for the pseudonym; the file in it is

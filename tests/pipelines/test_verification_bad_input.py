@@ -13,7 +13,7 @@ from test_people_bad_input import as_arguments, wiki_mat
 
 from data_validation.errors import InputError
 from data_validation.ingestion import Ingestion
-from pipelines import sources
+from pipelines import cli, sources
 from pipelines.settings import Workspace, load
 
 EMBEDDING = "model.backbone=embedding"
@@ -161,3 +161,13 @@ def test_a_split_without_pairs_of_a_kind_is_named(split: str, persons: list[str]
     with pytest.raises(InputError) as caught:
         compare({"eval": good, "test": good, split: images(persons)}, [], threshold=0.1)
     assert str(caught.value) == f"split {split}: expected pairs of one person and of two, found {found}"
+
+
+def test_demo_skips_what_stands_on_a_model_that_is_not_there(
+    hexaface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "TASKS", {"gender": cli.TASKS["gender"]})
+    code, out, err = hexaface("demo")
+    assert code == cli.EXIT_NOT_BLESSED
+    assert "gender skipped:" in err and "no blessed verification model" in err
+    assert "What was trained" in out
