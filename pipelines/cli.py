@@ -82,8 +82,8 @@ def run(
     place = settings.Workspace.at(workspace)
     if not data:
         place = place.for_samples()
-    # Before samples are drawn.
-    sources.embedding(values.model, place)
+        # Before samples are drawn.
+        sources.embedding(values.model, place)
     folders = tuple(data) if data else (_sample(chosen, place),)
     record = _run(RunRequest(chosen, values, place, folders, from_node, not no_cache))
     console.print(progress.summary([record]))
