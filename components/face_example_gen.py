@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import tensorflow as tf
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, base_driver, executor_spec
@@ -33,6 +34,7 @@ from trainers.imaging import decode
 
 _RECORDS, _REJECTED, _COUNTS = "records", "rejected", "counts"
 _MODULUS = 1 << 256
+_Value = bytes | str | int | float | np.ndarray
 
 
 def to_example(record: FaceRecord) -> tf.train.Example:
@@ -42,7 +44,7 @@ def to_example(record: FaceRecord) -> tf.train.Example:
         record: A record of a reader.
 
     Returns:
-        An Example with `image/*`, `source`, `split` and the record's labels.
+        An Example with `image/*`, `source`, `split`, and the record's labels and ragged features.
 
     Raises:
         UnreadableImageError: The image does not decode, or is too small to be a face.
@@ -53,7 +55,7 @@ def to_example(record: FaceRecord) -> tf.train.Example:
         decode(tf.constant(record.image), channels=3)
     except tf.errors.InvalidArgumentError as error:
         raise UnreadableImageError(f"image cannot be decoded: {error.message.splitlines()[0]}") from error
-    values: dict[str, bytes | str | int | float] = {
+    values: dict[str, _Value] = {
         "image/encoded": record.image,
         "image/filename": record.filename,
         "image/height": quality.height,
@@ -65,13 +67,19 @@ def to_example(record: FaceRecord) -> tf.train.Example:
         "source": record.source,
         "split": record.split,
         **record.labels,
+        **record.ragged,
     }
     return tf.train.Example(
         features=tf.train.Features(feature={name: _feature(value) for name, value in values.items()})
     )
 
 
-def _feature(value: bytes | str | int | float) -> tf.train.Feature:
+def _feature(value: _Value) -> tf.train.Feature:
+    if isinstance(value, np.ndarray):
+        # The kind is set even where there are no values: an empty list is not a missing feature.
+        if value.dtype.kind == "i":
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+        return tf.train.Feature(float_list=tf.train.FloatList(value=value))
     if isinstance(value, str):
         value = value.encode()
     if isinstance(value, bytes):
@@ -103,6 +111,11 @@ class _LoadRecord(beam.DoFn):
             yield beam.pvalue.TaggedOutput(_RECORDS, (record.split, serialized))
             labels = tuple(sorted((key, str(value)) for key, value in record.labels.items()))
             yield beam.pvalue.TaggedOutput(_COUNTS, ("records", record.split, record.source, labels))
+            for feature, values in record.ragged.items():
+                for value in values.tolist() if values.dtype.kind == "i" else ():
+                    yield beam.pvalue.TaggedOutput(
+                        _COUNTS, ("flags", record.split, record.source, feature, str(value))
+                    )
 
 
 class ReadFaces(beam.PTransform):

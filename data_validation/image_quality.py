@@ -5,6 +5,8 @@ that blurred or an export that changed its compression.
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +48,22 @@ class ImageQuality:
     byte_size: int
 
 
+def read_size(encoded: bytes) -> tuple[int, int]:
+    """Reads the size out of an image's header, without decoding its pixels.
+
+    Args:
+        encoded: A JPEG, PNG or GIF.
+
+    Returns:
+        Width and height in pixels.
+
+    Raises:
+        UnreadableImageError: The bytes are no such image, or it holds more than MAX_PIXELS.
+    """
+    with _opened(encoded) as image:
+        return image.size
+
+
 def read_luma(encoded: bytes) -> Image.Image:
     """Decodes an image fully, to its luma.
 
@@ -58,16 +76,23 @@ def read_luma(encoded: bytes) -> Image.Image:
     Raises:
         UnreadableImageError: The bytes are no such image, are truncated, or hold more than MAX_PIXELS.
     """
+    with _opened(encoded) as image:
+        if image.mode.startswith("I"):
+            # Pillow would cut 16-bit values off at 255.
+            return Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).astype(np.uint8))
+        return image.convert("L")
+
+
+@contextmanager
+def _opened(encoded: bytes) -> Iterator[Image.Image]:
+    """Opens an image; what goes wrong then or later, when its pixels are read, is an UnreadableImageError."""
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImageError(
                     f"image of {image.width}x{image.height} exceeds {MAX_PIXELS} pixels"
                 )
-            if image.mode.startswith("I"):
-                # Pillow would cut 16-bit values off at 255.
-                return Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).astype(np.uint8))
-            return image.convert("L")
+            yield image
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:

@@ -20,6 +20,8 @@ class Ingestion:
         records: Count by (split, source, labels); labels as sorted (feature, value) pairs.
         rejected: Count by (source, reason).
         dropped: Count by (source, reason).
+        flags: Count of the values of ragged flags by (split, source, feature, value), such as of boxes that
+            were clipped: `("train", "wider_face", "boxes/clipped", "1")`.
         first_rejected: One rejected record's file, empty where there is none.
     """
 
@@ -28,6 +30,7 @@ class Ingestion:
     records: dict[tuple[str, str, tuple[tuple[str, str], ...]], int] = field(default_factory=dict)
     rejected: dict[tuple[str, str], int] = field(default_factory=dict)
     dropped: dict[tuple[str, str], int] = field(default_factory=dict)
+    flags: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
     first_rejected: str = ""
 
     @classmethod
@@ -43,17 +46,22 @@ class Ingestion:
         """
         summary = json.loads((examples / INGESTION_FILE).read_text(encoding="utf-8"))
         records: dict[tuple[str, str, tuple[tuple[str, str], ...]], int] = {}
+        flags: dict[tuple[str, str, str, str], int] = {}
         left_out: dict[str, dict[tuple[str, str], int]] = {"rejected": {}, "dropped": {}}
         for (outcome, *key), count in summary["counts"]:
             if outcome == "records":
                 split, source, labels = key
                 records[split, source, tuple((name, value) for name, value in labels)] = count
+            elif outcome == "flags":
+                split, source, feature, value = key
+                flags[split, source, feature, value] = count
             else:
                 left_out[outcome][key[0], key[1]] = count
         return cls(
             span=summary.get("span", 0) if span is None else span,
             content_fingerprint=summary["content_fingerprint"],
             records=records,
+            flags=flags,
             first_rejected=_first_rejected(examples),
             **left_out,
         )
@@ -61,7 +69,7 @@ class Ingestion:
     def save(self, examples: Path) -> None:
         """Writes the account beside the examples, sorted, with the span."""
         counts: list[list[Any]] = [[["records", *key], count] for key, count in self.records.items()]
-        for outcome in ("rejected", "dropped"):
+        for outcome in ("rejected", "dropped", "flags"):
             counts += [[[outcome, *key], count] for key, count in getattr(self, outcome).items()]
         summary = {
             "span": self.span,
@@ -77,6 +85,20 @@ class Ingestion:
     def split_total(self, split: str) -> int:
         """Returns how many records a split holds."""
         return sum(count for (name, _, _), count in self.records.items() if name == split)
+
+    def flag_total(self, feature: str, value: int = 1, split: str | None = None) -> int:
+        """Counts how often a ragged flag has a value.
+
+        Args:
+            feature: Its feature name, e.g. `boxes/ignored`.
+            value: The value to count.
+            split: Count only in this split.
+        """
+        return sum(
+            count
+            for (name, _, flag, found), count in self.flags.items()
+            if flag == feature and found == str(value) and split in (None, name)
+        )
 
     def distribution(self, feature: str, split: str, source: str | None = None) -> Counter[str]:
         """Counts the values of a label.

@@ -1,5 +1,7 @@
 """Label vocabularies, in the order in which models number their classes."""
 
+from bisect import bisect_left
+
 # FER-2013's codes 0 to 6 (Goodfellow et al., "Challenges in Representation Learning", ICML 2013 workshop).
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
@@ -22,6 +24,16 @@ def age_group(age: int | None) -> str:
         age: Years, 0 or more; above 99 belongs to `90 and over`.
     """
     return UNKNOWN if age is None else AGE_GROUPS[min(age // 10, len(AGE_GROUPS) - 1)]
+
+
+# Numbers of faces in a picture, in classes: how crowded it is.
+FACE_COUNTS = ("none", "1", "2 to 5", "6 to 20", "more than 20")
+_MOST_FACES = (0, 1, 5, 20)
+
+
+def face_count(faces: int) -> str:
+    """Returns the class of FACE_COUNTS that a number of faces belongs to."""
+    return FACE_COUNTS[bisect_left(_MOST_FACES, faces)]
 
 
 # UTKFace's codes 0 to 4 (Zhang, Song, Qi, CVPR 2017), in its own words.

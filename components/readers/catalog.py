@@ -7,7 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.readers import att, fer2013, ferg, identity_folders, imdb_wiki, lfw_pairs, utkface
+from components.readers import (
+    att,
+    face_points,
+    fer2013,
+    ferg,
+    identity_folders,
+    imdb_wiki,
+    lfw_pairs,
+    utkface,
+    wider_face,
+)
+from components.readers.boxes import LABEL as BOXES
 from components.readers.face_box import Box
 from components.readers.identity import LABEL as IDENTITY
 from components.readers.record import Reader
@@ -120,6 +131,16 @@ def _open_lfw_pairs(folder: Path, mark: str, options: ReaderOptions) -> Reader:
     return lfw_pairs.LfwPairsReader(folder, options.lfw_box)
 
 
+def _open_wider_face(folder: Path, mark: str, options: ReaderOptions) -> Reader:
+    del mark, options
+    return wider_face.WiderFaceReader(folder)
+
+
+def _open_face_points(folder: Path, mark: str, options: ReaderOptions) -> Reader:
+    del mark, options
+    return face_points.FacePointsReader(folder)
+
+
 _PERSON = ("gender", "age")
 _FORMATS = (
     # Both forms of FER-2013 hold the same pictures, so only one is read.
@@ -131,6 +152,8 @@ _FORMATS = (
     _Format((att.MARK,), (IDENTITY,), _open_att, below=("", *(f"{name}/" for name in att.FOLDERS))),
     _Format((lfw_pairs.FILE_NAME,), (IDENTITY,), _open_lfw_pairs),
     _Format((f"{identity_folders.FOLDER_NAME}/",), (IDENTITY,), _open_identity_folders),
+    _Format(wider_face.FILE_NAMES, (BOXES,), _open_wider_face, below=wider_face.FOLDERS),
+    _Format(face_points.LISTS, (BOXES,), _open_face_points),
 )
 
 

@@ -3,9 +3,37 @@
 from pathlib import Path, PurePosixPath
 
 from components.readers.record import RecordRejected
+from data_validation.errors import InputError
 from data_validation.image_quality import MAX_FILE_BYTES
 
 NOT_FOUND = "image file not found"
+# The largest published list, WIDER FACE's for training, has less than 5 MB.
+_MAX_LIST_BYTES = 1 << 24
+
+
+def read_lines(file: Path) -> list[tuple[int, str]]:
+    """Reads a list or annotation in text form.
+
+    Args:
+        file: In UTF-8.
+
+    Returns:
+        The number, from 1, and the text of each line that is not empty; without spaces around it.
+
+    Raises:
+        InputError: The file cannot be read, is too large, or is no text.
+    """
+    try:
+        size = file.stat().st_size
+        if size > _MAX_LIST_BYTES:
+            raise InputError(f"{file}: expected at most {_MAX_LIST_BYTES} bytes, found {size}")
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: expected text in UTF-8, found other bytes at {error.start}") from error
+    numbered = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
+    return [(number, line) for number, line in numbered if line]
 
 
 def read_inside(root: Path, path: str) -> bytes | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.readers.face_box import Box, cut_face
-from components.readers.files import read_image
+from components.readers.files import read_image, read_lines
 from components.readers.identity import LABEL, Pair, pseudonym, pseudonymous
 from components.readers.record import FaceRecord
 from data_validation.errors import InputError
@@ -22,8 +22,6 @@ from data_validation.errors import InputError
 FILE_NAME = "pairs.txt"
 FOLDERS = ("lfw-deepfunneled", "lfw")
 
-# LFW's own file has 150 kB.
-_MAX_BYTES = 1 << 24
 _MOST_DIGITS = 6
 _HEAD = "a count, or folds and a count"
 _LINE = "'name n1 n2' or 'name1 n1 name2 n2'"
@@ -107,7 +105,7 @@ def read_pairs(file: Path) -> list[Pair]:
 
 
 def _numbered_pairs(file: Path) -> list[tuple[int, Pair]]:
-    (first, head), *lines = _lines(file) or [(1, [])]
+    (first, head), *lines = [(line, text.split()) for line, text in read_lines(file)] or [(1, [])]
     folds, count = _counts(f"{file}, line {first}", head)
     pairs = [
         (line, _pair(f"{file}, line {line}", fields, fold=index // (2 * count)))
@@ -120,21 +118,6 @@ def _numbered_pairs(file: Path) -> list[tuple[int, Pair]]:
                 f"{file}, line {first}: expected {folds * count} pairs of {kind} as counted, found {found}"
             )
     return pairs
-
-
-def _lines(file: Path) -> list[tuple[int, list[str]]]:
-    """Returns the number and the fields of each line that is not empty."""
-    try:
-        size = file.stat().st_size
-        if size > _MAX_BYTES:
-            raise InputError(f"{file}: expected at most {_MAX_BYTES} bytes, found {size}")
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: expected text in UTF-8, found other bytes at {error.start}") from error
-    numbered = ((number, line.split()) for number, line in enumerate(text.split("\n"), start=1))
-    return [(number, fields) for number, fields in numbered if fields]
 
 
 def _counts(where: str, head: list[str]) -> tuple[int, int]:

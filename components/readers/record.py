@@ -3,8 +3,10 @@
 import hashlib
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import numpy as np
 
 from data_validation.labels import MAX_AGE
 
@@ -31,6 +33,8 @@ class FaceRecord:
         split: `train`, `eval` or `test`.
         source: Name of the data set.
         labels: The task's labels and attributes by feature name.
+        ragged: Features of any length by name, int64 or float32 [N]; the type says the kind where N is 0.
+            Those of integers are flags, whose values the account of what was read counts.
     """
 
     filename: str
@@ -38,6 +42,7 @@ class FaceRecord:
     split: str
     source: str
     labels: Mapping[str, str | int | float]
+    ragged: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Reader(Protocol):

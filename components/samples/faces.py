@@ -1,6 +1,7 @@
 """Draws a stylised face from its parameters, and says where its landmarks are."""
 
 import random
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,9 @@ __all__ = [
     "LANDMARKS",
     "Face",
     "Identity",
+    "PaintedFace",
     "draw_face",
+    "paint_face",
     "random_face",
     "random_identity",
 ]
@@ -28,7 +31,22 @@ LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 """What the five landmarks mark; left and right as seen in the picture."""
 
 _SMALLEST = 8
+# Above the brows but below the hair, as annotators draw a box.
+_FOREHEAD = -0.8
 _SIDES = (-1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class PaintedFace:
+    """Where a face is in a picture, in pixels from its left and upper edge.
+
+    Attributes:
+        landmarks: Those of `LANDMARKS` as (x, y).
+        box: Left, top, right and bottom of the face from forehead to chin, without hair and ears.
+    """
+
+    landmarks: list[Point]
+    box: tuple[float, float, float, float]
 
 
 def draw_face(face: Face, size: int) -> tuple[Image.Image, list[Point]]:
@@ -45,9 +63,35 @@ def draw_face(face: Face, size: int) -> tuple[Image.Image, list[Point]]:
         raise InputError(f"size: expected at least {_SMALLEST} pixels, found {size}")
     oversize = _oversize(size)
     canvas = Image.new("RGB", (size * oversize, size * oversize))
-    landmarks = _draw(canvas, face)
+    _background(canvas, face)
+    landmarks = _draw(canvas, face).landmarks
     picture = canvas.reduce(oversize)
     return _lit(picture, face), [(x / oversize, y / oversize) for x, y in landmarks]
+
+
+def paint_face(picture: Image.Image, face: Face, place: tuple[int, int], size: int) -> PaintedFace:
+    """Paints a face over what is in a picture, without the face's background, light and noise.
+
+    Args:
+        picture: RGB; what lies outside of it is not painted.
+        face: What to paint.
+        place: Left and top of a square in the picture, in pixels; may lie outside of it.
+        size: Side of the square, in which the face lies as in the picture of `draw_face`.
+
+    Returns:
+        Where the face is, whether or not that is inside of the picture.
+    """
+    left, top = place
+    oversize = _oversize(size)
+    part = picture.crop((left, top, left + size, top + size))
+    canvas = part.resize((size * oversize, size * oversize), Image.Resampling.NEAREST)
+    painted = _draw(canvas, face)
+    picture.paste(canvas.reduce(oversize), place)
+    x0, y0, x1, y1 = (edge / oversize for edge in painted.box)
+    return PaintedFace(
+        landmarks=[(left + x / oversize, top + y / oversize) for x, y in painted.landmarks],
+        box=(left + x0, top + y0, left + x1, top + y1),
+    )
 
 
 def _oversize(size: int) -> int:
@@ -55,14 +99,13 @@ def _oversize(size: int) -> int:
     return 4 if size <= 64 else 3 if size <= 128 else 2
 
 
-def _draw(canvas: Image.Image, face: Face) -> list[Point]:
+def _draw(canvas: Image.Image, face: Face) -> PaintedFace:
     side = canvas.width
     origin = (side * (0.5 + face.shift[0]), side * (0.5 + face.shift[1]))
     pen = Pen(canvas, origin, side * face.scale / 2.0, face.roll)
     moved = muscles(face.expression, face.intensity, random.Random(face.seed))
     shape = proportions(face, moved)
 
-    _background(canvas, face)
     draw_hair_behind(pen, face, shape)
     _body(pen, face, shape)
     _head(pen, face, shape)
@@ -78,7 +121,13 @@ def _draw(canvas: Image.Image, face: Face) -> list[Point]:
     # Brows come last but for the glasses: an expression must not vanish under a fringe.
     draw_brows(features, face, shape, moved)
     draw_glasses(features, face, shape)
-    return [features.pixel(point) for point in (*eyes, nose, *mouth)]
+    edge = shape.outline(_FOREHEAD, shape.chin)
+    outline = [pen.pixel((side * x, y)) for side in _SIDES for x, y in edge]
+    xs, ys = zip(*outline, strict=True)
+    return PaintedFace(
+        landmarks=[features.pixel(point) for point in (*eyes, nose, *mouth)],
+        box=(min(xs), min(ys), max(xs), max(ys)),
+    )
 
 
 def _background(canvas: Image.Image, face: Face) -> None:

@@ -4,10 +4,12 @@ import pickle
 import pytest
 
 from components.readers.catalog import ReaderOptions, fingerprint, open_readers, select_spans
+from components.readers.face_points import FacePointsReader
 from components.readers.fer2013 import FerCsvReader, FerFolderReader
 from components.readers.ferg import FergReader
 from components.readers.imdb_wiki import ImdbWikiReader
 from components.readers.utkface import UtkFaceReader
+from components.readers.wider_face import WiderFaceReader
 from components.samples.people_set import write_imdb_wiki
 from data_validation.errors import InputError
 
@@ -30,6 +32,16 @@ def make_utkface(folder):
     (folder / "UTKFace").mkdir()
 
 
+def make_wider(folder):
+    (folder / "wider_face_split").mkdir()
+    (folder / "wider_face_split/wider_face_val_bbx_gt.txt").write_text("0--Parade/1.jpg\n0\n")
+    (folder / "images").mkdir()
+
+
+def make_points(folder):
+    (folder / "testImageList.txt").touch()
+
+
 def make_wiki(folder):
     write_imdb_wiki(folder, 1, seed=1)
 
@@ -45,6 +57,7 @@ def make_wiki(folder):
         # Both forms of FER-2013 hold the same pictures, so only one is read.
         ([make_index, make_csv], [FerCsvReader]),
         ([make_utkface, make_wiki], [ImdbWikiReader, UtkFaceReader]),
+        ([make_points, make_wider, make_csv], [FerCsvReader, WiderFaceReader, FacePointsReader]),
     ],
 )
 def test_formats_are_recognised(tmp_path, makers, kinds):
@@ -96,8 +109,14 @@ def test_label_that_no_data_set_has(tmp_path):
     [
         (
             "",
-            "fer2013.csv, fer2013_index.csv, FERG_DB_256/, wiki.mat, imdb.mat, UTKFace/, s1/1.pgm, pairs.txt "
-            "or identities/",
+            "fer2013.csv, fer2013_index.csv, FERG_DB_256/, wiki.mat, imdb.mat, UTKFace/, s1/1.pgm, "
+            "pairs.txt, identities/, wider_face_bbx_gt.txt, wider_face_train_bbx_gt.txt, "
+            "wider_face_val_bbx_gt.txt, trainImageList.txt or testImageList.txt",
+        ),
+        (
+            "boxes",
+            "wider_face_bbx_gt.txt, wider_face_train_bbx_gt.txt, wider_face_val_bbx_gt.txt, "
+            "trainImageList.txt or testImageList.txt",
         ),
         ("emotion", "fer2013.csv, fer2013_index.csv or FERG_DB_256/"),
         ("age", "wiki.mat, imdb.mat or UTKFace/"),

@@ -1,24 +1,30 @@
 """The ExampleGen node by itself: what it writes, counts, refuses and hashes."""
 
+import hashlib
 import io
 import json
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
 from components.compat import tfx
 from components.face_example_gen import FaceExampleGenDriver, FaceExampleGenExecutor, to_example
-from components.readers.record import FaceRecord
+from components.readers.record import SPLITS, FaceRecord
 from data_validation.errors import InputError
 from data_validation.image_quality import UnreadableImageError
 from data_validation.ingestion import Ingestion
+from data_validation.labels import FACE_COUNTS
 
 GREY = " ".join(str(value % 251) for value in range(48 * 48))
+SCENES = 40
 USAGES = ("Training", "Training", "PublicTest", "PrivateTest")
 
 
@@ -62,6 +68,33 @@ def examples(output: Path, split: str) -> list[tf.train.Example]:
     return [tf.train.Example.FromString(record) for record in dataset.as_numpy_iterator()]
 
 
+def numbers(example: tf.train.Example, feature: str) -> list[int]:
+    return list(example.features.feature[feature].int64_list.value)
+
+
+def write_scenes(folder: Path) -> Path:
+    """Pictures of WIDER FACE's form, each with a box inside and one that reaches outside."""
+    (folder / "images").mkdir(parents=True)
+    lines = []
+    for number in range(SCENES):
+        Image.new("RGB", (40, 30), (number, 0, 0)).save(folder / f"images/{number}.png")
+        lines += [f"{number}.png", "2", "1 1 9 9 0 0 0 0 0 0", "30 9 20 9 0 0 0 0 0 0"]
+    (folder / "wider_face_bbx_gt.txt").write_text("\n".join(lines))
+    return folder
+
+
+def black_png(side: int) -> bytes:
+    """A grey PNG that is the same with every version of a compressor: nothing is compressed."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((side + 1) * side), level=0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
 def text(example: tf.train.Example, feature: str) -> str:
     return example.features.feature[feature].bytes_list.value[0].decode()
 
@@ -78,6 +111,7 @@ def test_writes_the_splits_of_the_data_set(tmp_path: Path) -> None:
         "test": {"fer2013.csv:5", "fer2013.csv:9"},
     }
     assert {text(example, "split") for example in examples(output, "eval")} == {"eval"}
+    assert not Ingestion.load(output).flags
 
 
 def test_rejected_records_are_written_with_their_reason(tmp_path: Path) -> None:
@@ -164,6 +198,45 @@ def test_changed_data_changes_the_input_fingerprint(tmp_path: Path) -> None:
     write_csv(folder, good_rows(12))
     _, after = generate([folder], tmp_path / "after")
     assert before["input_fingerprint"] != after["input_fingerprint"]
+
+
+def test_flags_of_boxes_are_counted(tmp_path: Path) -> None:
+    """A row a value, not a row a box; pictures are counted by their label."""
+    data = write_scenes(tmp_path / "data")
+    output, _ = generate([data], tmp_path / "out", reader_options=json.dumps({"label": "boxes"}))
+    account = Ingestion.load(output)
+    assert account.total("records") == SCENES
+    assert account.distribution("boxes", "train").keys() <= set(FACE_COUNTS)
+    found = [example for split in SPLITS for example in examples(output, split)]
+    values = [value for each in found for value in numbers(each, "boxes/clipped")]
+    # Of each picture one box reaches outside and the other does not.
+    assert (values.count(1), values.count(0)) == (SCENES, SCENES)
+    assert account.flag_total("boxes/clipped") == account.flag_total("boxes/clipped", 0) == SCENES
+    assert account.flag_total("boxes/ignored") == 0
+    assert account.flag_total("boxes/clipped", split="train") == account.split_total("train")
+    assert {feature for _, _, feature, _ in account.flags} == {"boxes/clipped", "boxes/ignored"}
+    account.save(output)
+    assert Ingestion.load(output) == account
+
+
+def test_bytes_of_records_without_ragged_features_stay_the_same():
+    """Fingerprints of data that was read before must not change."""
+    record = FaceRecord("1.png", black_png(16), "train", "ferg", {"emotion": "sad", "age": 3, "share": 0.5})
+    digest = hashlib.sha256(to_example(record).SerializeToString(deterministic=True)).hexdigest()
+    assert digest == "762a7d593e0c7574c3d7fb16e0691d64219664a8cafe45596b56ee8de10f5d6f"
+
+
+@pytest.mark.parametrize("values", [[], [0.25], [0.5, 1.0, 0.0]])
+def test_ragged_features_keep_kind_and_length(values: list[float]) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (16, 16)).save(buffer, "PNG")
+    ragged = {"shares": np.array(values, np.float32), "flags": np.array(values, np.int64)}
+    features = to_example(FaceRecord("1", buffer.getvalue(), "train", "s", {}, ragged)).features.feature
+    # An empty list has its kind too: it is not a missing feature.
+    assert features["shares"].WhichOneof("kind") == "float_list"
+    assert list(features["shares"].float_list.value) == values
+    assert features["flags"].WhichOneof("kind") == "int64_list"
+    assert list(features["flags"].int64_list.value) == [int(value) for value in values]
 
 
 def test_images_too_small_to_be_faces_are_rejected():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter, PngImagePlugin
 
 from data_validation import image_quality
-from data_validation.image_quality import UnreadableImageError, measure
+from data_validation.image_quality import UnreadableImageError, measure, read_size
 
 
 def chunk(kind, content):
@@ -178,3 +178,17 @@ def test_decompression_bomb_is_refused_by_its_header(side):
     png = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
     with pytest.raises(UnreadableImageError, match="exceeds"):
         measure(png)
+
+
+@pytest.mark.parametrize("file_format", image_quality.FORMATS)
+def test_size_is_read_from_the_header(encode, file_format):
+    content = encode(np.zeros((20, 300), np.uint8), file_format)
+    assert read_size(content) == (300, 20)
+    # The rest of the file is not looked at.
+    assert read_size(content[: len(content) - 8]) == (300, 20)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff\xe0 broken"])
+def test_size_of_bytes_that_are_no_image(content):
+    with pytest.raises(UnreadableImageError, match=r"^image cannot be decoded"):
+        read_size(content)

@@ -3,19 +3,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from PIL import Image
+from tensorflow_data_validation.statistics.stats_impl import generate_statistics_in_memory
 from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_transform.tf_metadata import schema_utils
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 import data_validation
 from components.face_example_gen import to_example
+from components.readers.catalog import ReaderOptions, open_readers
+from components.readers.face_points import FacePointsReader
 from components.readers.fer2013 import COPY_FEATURE, FerCsvReader, FerFolderReader
 from components.readers.ferg import FergReader
 from components.readers.record import SPLITS, FaceRecord
+from components.readers.wider_face import WiderFaceReader
+from components.samples.detection_set import write_face_points, write_wider_face
 from data_validation.image_quality import UnreadableImageError
 from data_validation.labels import (
     AGE_GROUPS,
     EMOTIONS,
+    FACE_COUNTS,
     GENDERS,
     MAX_AGE,
     RACES,
@@ -193,3 +202,69 @@ def test_domains_of_people_are_those_of_the_code(task):
         assert labels.keys() <= features.keys()
     if task == "age":
         assert (features["age"].int_domain.min, features["age"].int_domain.max) == (0, MAX_AGE)
+
+
+@pytest.fixture(scope="module")
+def detection_schema():
+    return text_format.Parse((SCHEMAS / "detection.pbtxt").read_text(encoding="utf-8"), schema_pb2.Schema())
+
+
+@pytest.fixture(scope="module")
+def detection_examples(tmp_path_factory):
+    """Examples of drawn scenes and of drawn faces with landmarks."""
+    folder = tmp_path_factory.mktemp("detection")
+    write_wider_face(folder, 12, seed=1)
+    write_face_points(folder, 3, seed=1)
+    readers = open_readers(folder, ReaderOptions(label="boxes"))
+    return {reader.source: [to_example(reader.load(item)) for item in reader.items()] for reader in readers}
+
+
+def anomalies(schema, examples):
+    batch = ExamplesToRecordBatchDecoder().DecodeBatch([each.SerializeToString() for each in examples])
+    options = tfdv.StatsOptions(schema=schema, infer_type_from_schema=True)
+    found = tfdv.validate_statistics(generate_statistics_in_memory(batch, options), schema)
+    return set(found.anomaly_info)
+
+
+def test_domains_of_detection_are_those_of_the_code(detection_schema):
+    assert {domain.name: tuple(domain.value) for domain in detection_schema.string_domain} == {
+        "boxes": FACE_COUNTS,
+        "source": (WiderFaceReader.source, FacePointsReader.source),
+        "split": SPLITS,
+    }
+
+
+def test_schema_accepts_drawn_scenes_and_landmarks(detection_schema, detection_examples):
+    scenes, points = detection_examples["wider_face"], detection_examples["face_points"]
+    assert any(not each.features.feature["boxes/ymin"].float_list.value for each in scenes)
+    for examples in (scenes, points, scenes + points):
+        assert anomalies(detection_schema, examples) == set()
+
+
+@pytest.mark.parametrize(
+    ("feature", "values"),
+    [
+        ("boxes/ymax", tf.train.Feature(float_list=tf.train.FloatList(value=[0.5, 1.01]))),
+        ("boxes/xmin", tf.train.Feature(float_list=tf.train.FloatList(value=[float("nan")]))),
+        ("boxes/ignored", tf.train.Feature(int64_list=tf.train.Int64List(value=[2]))),
+        ("landmarks/x", tf.train.Feature()),
+        ("boxes", tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"many"]))),
+    ],
+)
+def test_schema_sees_boxes_that_are_wrong(detection_schema, detection_examples, feature, values):
+    scenes = [
+        tf.train.Example.FromString(each.SerializeToString()) for each in detection_examples["wider_face"]
+    ]
+    scenes[0].features.feature[feature].CopyFrom(values)
+    assert anomalies(detection_schema, scenes) == {feature}
+
+
+def test_boxes_come_to_the_trainer_as_ragged_tensors(detection_schema, detection_examples):
+    examples = [each for found in detection_examples.values() for each in found]
+    spec = schema_utils.schema_as_feature_spec(detection_schema).feature_spec
+    parsed = tf.io.parse_example([each.SerializeToString() for each in examples], spec)
+    for feature in detection_schema.feature:
+        ragged = feature.name.startswith(("boxes/", "landmarks/"))
+        assert isinstance(parsed[feature.name], tf.RaggedTensor if ragged else tf.Tensor), feature.name
+    lengths = parsed["landmarks/y"].row_lengths().numpy()
+    assert lengths.tolist() == [0] * 12 + [5] * 3
