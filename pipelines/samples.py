@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from components.readers.att import PICTURES
-from components.samples import emotion, identities, people_set
+from components.samples import detection_set, emotion, identities, people_set
 from components.samples.atomic import appearing_whole
 from data_validation.errors import InputError
 
@@ -17,14 +17,16 @@ _FERG_SHARE = 0.25
 # AT&T is for evaluation only; the report's pairs need seven persons.
 _ATT_SHARE = 0.1
 _FEWEST_ATT_PERSONS = 7
+# Of the pictures with landmarks, which are small and have one face; the others are scenes.
+_POINTS_SHARE = 0.6
 
 
 def draw_sample(name: str, folder: Path, count: int, seed: int, console: Console) -> None:
     """Draws sample data in the formats of real data sets.
 
     Args:
-        name: `expressions` (FER-2013 and FERG-DB), `identities` (identity folders and AT&T) or `people`
-            (IMDB-WIKI), see `FaceTask.sample`.
+        name: `expressions` (FER-2013 and FERG-DB), `identities` (identity folders and AT&T), `people`
+            (IMDB-WIKI) or `scenes` (WIDER FACE and CNN_FacePoint), see `FaceTask.sample`.
         folder: Folder to make; it must not exist, so that no data is ever overwritten.
         count: How many images.
         seed: The same seed draws the same faces.
@@ -63,8 +65,15 @@ def _draw_identities(folder: Path, count: int, seed: int, progress: emotion.Prog
     identities.write_identities(folder, max(identities.FEWEST_PERSONS, persons), seed, progress)
 
 
+def _draw_scenes(folder: Path, count: int, seed: int, progress: emotion.Progress) -> None:
+    points = int(count * _POINTS_SHARE)
+    detection_set.write_wider_face(folder, count - points, seed, progress)
+    detection_set.write_face_points(folder, points, seed, progress)
+
+
 _DRAW: dict[str, Callable[[Path, int, int, emotion.Progress], None]] = {
     "expressions": _draw_expressions,
     "identities": _draw_identities,
     "people": _draw_people,
+    "scenes": _draw_scenes,
 }

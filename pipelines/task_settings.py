@@ -480,3 +480,78 @@ class AgeSettings(Settings):
                 "model.trained_layers: last needs layers that are trained already: set "
                 "train.warm_start=true, or model.backbone to vggface or embedding"
             )
+
+
+# Detection
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class DetectionModelSettings(ModelSettings):
+    """The cascade, and what it does if a request does not say otherwise.
+
+    Attributes:
+        dropout: Share of activations dropped before the last layers of R-Net and O-Net.
+        flip_averaging: Average what O-Net finds in each window and in its mirror image.
+        min_face: Side of the smallest faces looked for, pixels.
+        factor: Ratio of two steps of the image pyramid.
+        proposal_threshold: Score from which P-Net passes a window on.
+        refinement_threshold: Score from which R-Net does.
+        output_threshold: Score from which O-Net calls it a face.
+    """
+
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3
+    flip_averaging: bool = False
+    min_face: Annotated[float, Field(ge=10.0, le=10_000.0)] = 20.0
+    factor: Annotated[float, Field(ge=0.5, le=0.85)] = 0.709
+    proposal_threshold: Fraction = 0.6
+    refinement_threshold: Fraction = 0.7
+    output_threshold: Fraction = 0.7
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class DetectionTrainSettings(TrainSettings):
+    """How each of the three networks is trained.
+
+    Attributes:
+        images_per_epoch: Windows an epoch, other ones each time; 0 for 48 of each image.
+    """
+
+    epochs: PositiveInt = 20
+    batch_size: PositiveInt = 256
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    learning_rate: Positive = 0.001
+    weight_decay: NonNegative = 0.01
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class AveragePrecisionSettings(EvaluationSettings):
+    """When a detector is blessed, and how it looks for faces while it is judged.
+
+    A precision/recall curve needs faces of low scores too, so the thresholds are lower than the model's own.
+
+    Attributes:
+        min_ap: Least average precision at IoU 0.5 of faces of 20 pixels and more.
+        max_ap_drop: How much worse than the latest blessed model it may be.
+        min_face: As of the model.
+        factor: As of the model.
+        proposal_threshold: As of the model.
+        refinement_threshold: As of the model.
+        output_threshold: As of the model.
+    """
+
+    min_ap: Fraction = 0.3
+    max_ap_drop: Fraction = 0.02
+    min_face: Annotated[float, Field(ge=10.0, le=10_000.0)] = 15.0
+    factor: Annotated[float, Field(ge=0.5, le=0.85)] = 0.709
+    proposal_threshold: Fraction = 0.5
+    refinement_threshold: Fraction = 0.5
+    output_threshold: Fraction = 0.2
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class DetectionSettings(Settings):
+    """All settings of the detection pipeline."""
+
+    model: DetectionModelSettings = dataclasses.field(default_factory=DetectionModelSettings)
+    train: DetectionTrainSettings = dataclasses.field(default_factory=DetectionTrainSettings)
+    evaluation: AveragePrecisionSettings = dataclasses.field(default_factory=AveragePrecisionSettings)

@@ -7,6 +7,7 @@ from data_validation.errors import InputError, hint
 from data_validation.labels import EMOTIONS, GENDERS
 from pipelines.task_settings import (
     AgeSettings,
+    DetectionSettings,
     EmotionSettings,
     GenderSettings,
     Settings,
@@ -50,6 +51,20 @@ class FaceTask:
 TASKS: Mapping[str, FaceTask] = {
     task.name: task
     for task in (
+        FaceTask(
+            name="detection",
+            title="Detection: faces and five points of each",
+            label="boxes",
+            classes=(),
+            assessment="detection",
+            schema="detection.pbtxt",
+            module="trainers.detection",
+            settings=DetectionSettings,
+            slices=(),  # boxes are always told by size
+            sample="scenes",
+            sample_images=400,
+            real_data="WIDER FACE, CNN_FacePoint",
+        ),
         FaceTask(
             name="verification",
             title="Verification: do two faces show one person?",

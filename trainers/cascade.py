@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
+import tf_keras as keras
 
 from trainers import boxes
 from trainers.imaging import decode
@@ -89,6 +90,20 @@ class CascadeSettings:
                 raise ValueError(f"{name}: expected 1 or more, found {getattr(self, name)}")
 
 
+class Networks(tf.Module):
+    """The networks as they were trained, where a warm start finds them in an exported cascade."""
+
+    def __init__(self, proposal: keras.Model, refinement: keras.Model, output: keras.Model) -> None:
+        """Holds P-Net, R-Net and O-Net."""
+        super().__init__(name="mtcnn")
+        self.proposal, self.refinement, self.output = proposal, refinement, output
+
+    @property
+    def in_order(self) -> tuple[keras.Model, keras.Model, keras.Model]:
+        """P-Net, R-Net and O-Net."""
+        return self.proposal, self.refinement, self.output
+
+
 class Cascade(tf.Module):
     """The three networks and all that is between them.
 
@@ -99,7 +114,12 @@ class Cascade(tf.Module):
     """
 
     def __init__(
-        self, proposal: Network, refinement: Network, output: Network, settings: CascadeSettings
+        self,
+        proposal: Network,
+        refinement: Network,
+        output: Network,
+        settings: CascadeSettings,
+        trained: Networks | None = None,
     ) -> None:
         """Puts the parts together.
 
@@ -108,8 +128,10 @@ class Cascade(tf.Module):
             refinement: R-Net.
             output: O-Net.
             settings: See CascadeSettings.
+            trained: The Keras models that they are made of, for a warm start from the exported cascade.
         """
         super().__init__()
+        self.trained = trained
         self.proposal, self.refinement, self.output = proposal, refinement, output
         self.settings = settings
 
@@ -195,6 +217,28 @@ class Cascade(tf.Module):
         kept = boxes.suppressed_by_smaller(faces, scores, _OVERLAP, self.settings.most_faces)
         faces, points, scores = (tf.gather(each, kept) for each in (faces, points, scores))
         return faces, points, scores
+
+    def windows_for(self, stage: int, image: tf.Tensor, min_face: float, threshold: float) -> tf.Tensor:
+        """Returns what R-Net or O-Net is to look at, which is what it learns from.
+
+        Args:
+            stage: 2 for R-Net, 3 for O-Net.
+            image: uint8 [H, W, 3] of any size.
+            min_face: Pixels.
+            threshold: Of all networks before.
+
+        Returns:
+            float32 [N, 4]: square boxes in pixels, which may reach outside.
+        """
+        smaller = _bounded(image)
+        least = tf.constant(threshold, tf.float32)
+        windows = self.propose(
+            smaller, tf.constant(min_face, tf.float32), tf.constant(self.settings.factor, tf.float32), least
+        )
+        if stage == 3:
+            windows = self.refine(smaller, windows, least)
+        scale = tf.shape(image)[:2] / tf.shape(smaller)[:2]
+        return windows * tf.tile(tf.cast(scale, tf.float32), [2])
 
     # All of it
 

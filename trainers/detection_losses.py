@@ -73,16 +73,18 @@ def losses(
     """
     flat = {name: tf.reshape(outputs[name], [-1, values]) for name, values in OUTPUTS.items()}
     kind = tf.reshape(targets.kind, [-1])
-    whole, part = tf.equal(kind, POSITIVE), tf.equal(kind, PART)
-    entropy = cross_entropy(flat[FACE], whole)
+    whole, part, has_points = (tf.equal(kind, each) for each in (POSITIVE, PART, LANDMARK))
+    # Windows with landmarks are faces, too. The paper leaves them out here; where scenes are few, they
+    # are most of the persons that the network sees.
+    entropy = cross_entropy(flat[FACE], whole | has_points)
     squares = {
         BOX: squared_distance(flat[BOX], targets.offsets),
         LANDMARKS: squared_distance(flat[LANDMARKS], tf.reshape(targets.landmarks, [-1, OUTPUTS[LANDMARKS]])),
     }
     found = {
-        FACE: hardest_mean(entropy, whole | tf.equal(kind, NEGATIVE), hard_share),
+        FACE: hardest_mean(entropy, whole | has_points | tf.equal(kind, NEGATIVE), hard_share),
         BOX: _mean(squares[BOX], whole | part),
-        LANDMARKS: _mean(squares[LANDMARKS], tf.equal(kind, LANDMARK)),
+        LANDMARKS: _mean(squares[LANDMARKS], has_points),
     }
     total = weights.face * found[FACE] + weights.box * found[BOX] + weights.landmarks * found[LANDMARKS]
     return {**found, "loss": total}

@@ -150,7 +150,7 @@ def about(
     }
 
 
-def warm_start(network: keras.Model, base_model: str, setting: str = "train.warm_start") -> None:
+def warm_start(network: tf.Module, base_model: str, setting: str = "train.warm_start") -> None:
     """Loads the weights of an exported model of the same layout.
 
     Args:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
@@ -149,10 +150,11 @@ class EpochLog(keras.callbacks.Callback):
     The file lives in the backup folder, so that a resumed training has its whole curve.
     """
 
-    def __init__(self, folder: Path, epochs: int) -> None:
+    def __init__(self, folder: Path, epochs: int, more: Mapping[str, float]) -> None:
         super().__init__()
         self._file = folder / HISTORY_FILE
         self._epochs = epochs
+        self._more = more
         self._start = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -164,7 +166,7 @@ class EpochLog(keras.callbacks.Callback):
         """Writes a line; an epoch that is trained again after a resume replaces its older line."""
         seconds = time.monotonic() - self._start
         rate = float(keras.backend.get_value(self.model.optimizer.learning_rate))
-        row = {"epoch": epoch + 1, "seconds": round(seconds, 3), "learning_rate": rate}
+        row = {"epoch": epoch + 1, "seconds": round(seconds, 3), "learning_rate": rate, **self._more}
         row |= {key: float(value) for key, value in (logs or {}).items()}
         earlier = [entry for entry in read_history(self._file) if entry["epoch"] <= epoch]
         write_history(self._file, [*earlier, row])
@@ -237,6 +239,8 @@ def fit(
     monitor: Monitor,
     folder: Path,
     history_folder: str,
+    earlier: Sequence[dict[str, float]] = (),
+    more: Mapping[str, float] = MappingProxyType({}),
 ) -> list[dict[str, float]]:
     """Trains a compiled model to its best epoch; a killed training goes on where it was.
 
@@ -249,16 +253,23 @@ def fit(
         monitor: What tells the best epoch.
         folder: Backup folder of exactly this training (`backup_folder`).
         history_folder: Where the history is left for reports.
+        earlier: Rows of networks that were trained before, which this history goes on from.
+        more: What else each row tells.
 
     Returns:
-        A row an epoch; the model holds the weights of the best epoch.
+        A row an epoch, the earlier ones first; the model holds the weights of the best epoch.
     """
     folder.mkdir(parents=True, exist_ok=True)
     best = BestWeights(folder, monitor, patience)
+
+    def rows() -> list[dict[str, float]]:
+        own = read_history(folder / HISTORY_FILE)
+        return [*earlier, *({**row, "epoch": row["epoch"] + len(earlier)} for row in own)]
+
     callbacks = [
-        EpochLog(folder, epochs),
+        EpochLog(folder, epochs, more),
         best,
-        LiveMetrics(lambda: read_history(folder / HISTORY_FILE)),
+        LiveMetrics(rows),
         keras.callbacks.BackupAndRestore(str(folder / "state"), delete_checkpoint=False),
     ]
     resumed = len(read_history(folder / HISTORY_FILE))
@@ -269,7 +280,7 @@ def fit(
         _spare_autograph(model)
         model.fit(train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0)
     best.restore()
-    history = read_history(folder / HISTORY_FILE)
+    history = rows()
     write_history(Path(history_folder) / HISTORY_FILE, history)
     return history
 

@@ -46,12 +46,20 @@ def proposal_network() -> keras.Model:
     x = _convolution(x, 16, 3, "conv2")
     x = _convolution(x, 32, 3, "conv3")
     return _with_outputs(
-        inputs, x, lambda values, name: layers.Conv2D(values, 1, dtype="float32", name=name), name="p_net"
+        inputs,
+        x,
+        lambda values, name: layers.Conv2D(
+            values, 1, kernel_initializer=_small(), dtype="float32", name=name
+        ),
+        name="p_net",
     )
 
 
-def refinement_network() -> keras.Model:
+def refinement_network(dropout: float = 0.0) -> keras.Model:
     """Builds R-Net: 101,468 parameters, 1,290 of them for the landmarks.
+
+    Args:
+        dropout: Share of the last layer's inputs dropped in training; the paper has none.
 
     Returns:
         A model from float32 [N, 24, 24, 3] in 0..1 to float32 [N, values] of each output.
@@ -63,11 +71,14 @@ def refinement_network() -> keras.Model:
     x = _convolution(x, 48, 3, "conv2")
     x = layers.MaxPooling2D(3, 2, name="pool2")(x)
     x = _convolution(x, 64, 2, "conv3")
-    return _with_hidden(inputs, x, 128, name="r_net")
+    return _with_hidden(inputs, x, 128, dropout, name="r_net")
 
 
-def output_network() -> keras.Model:
+def output_network(dropout: float = 0.0) -> keras.Model:
     """Builds O-Net: 389,040 parameters.
+
+    Args:
+        dropout: See `refinement_network`.
 
     Returns:
         A model from float32 [N, 48, 48, 3] in 0..1 to float32 [N, values] of each output.
@@ -80,15 +91,25 @@ def output_network() -> keras.Model:
     x = _convolution(x, 64, 3, "conv3")
     x = layers.MaxPooling2D(2, name="pool3")(x)
     x = _convolution(x, 128, 2, "conv4")
-    return _with_hidden(inputs, x, 256, name="o_net")
+    return _with_hidden(inputs, x, 256, dropout, name="o_net")
 
 
-def _with_hidden(inputs: tf.Tensor, x: tf.Tensor, units: int, name: str) -> keras.Model:
+def _with_hidden(inputs: tf.Tensor, x: tf.Tensor, units: int, dropout: float, name: str) -> keras.Model:
     x = layers.Dense(units, kernel_initializer="he_normal", name="hidden")(layers.Flatten(name="flat")(x))
-    x = _prelu("hidden_prelu")(x)
+    x = layers.Dropout(dropout, name="dropout")(_prelu("hidden_prelu")(x))
     return _with_outputs(
-        inputs, x, lambda values, output: layers.Dense(values, dtype="float32", name=output), name
+        inputs,
+        x,
+        lambda values, output: layers.Dense(
+            values, kernel_initializer=_small(), dtype="float32", name=output
+        ),
+        name,
     )
+
+
+def _small() -> keras.initializers.Initializer:
+    """Weights of the last layers: without normalisation, first answers are large, and unlearnt for long."""
+    return keras.initializers.RandomNormal(stddev=0.01)
 
 
 def _with_outputs(
