@@ -41,8 +41,8 @@ _POINTS_WINDOWS = 2
 # Of a batch, windows of images with landmarks (the paper: one in three).
 _POINTS_SHARE = 0.25
 _READ_BATCH = 256
-# Windows among which those of an image are mixed.
-_SHUFFLE = 4096
+# Windows among which those of an image are mixed: at most in all, and for each image.
+_SHUFFLE, _SHUFFLE_OF_EACH = 4096, 16
 
 
 class Scenes(NamedTuple):
@@ -223,7 +223,8 @@ def _mixed(
     order = tf.data.Dataset.range(count).shuffle(count, seed, reshuffle_each_iteration=anew).repeat()
     visits = tf.data.Dataset.zip(order, _seeds(seed, anew))
     windows = visits.map(samples, num_parallel_calls=training.PARALLEL).unbatch()
-    return windows.shuffle(_SHUFFLE, seed, reshuffle_each_iteration=anew)
+    buffer = min(_SHUFFLE, _SHUFFLE_OF_EACH * count)
+    return windows.shuffle(buffer, seed, reshuffle_each_iteration=anew)
 
 
 def _seeds(seed: int, anew: bool) -> tf.data.Dataset:

@@ -19,7 +19,9 @@ from trainers.detection_samples import (
     faces_in_pixels,
     label,
     landmark_samples,
+    landmarks_and_face,
     mirrored,
+    rotated,
     samples_of,
 )
 
@@ -229,3 +231,29 @@ def test_samples_are_drawn_in_a_data_set_of_images_of_any_size() -> None:
     kinds = np.concatenate([batch.targets.kind for batch in dataset.as_numpy_iterator()])
     assert (kinds == NEGATIVE).sum() == 30
     assert (kinds == POSITIVE).sum() > 3
+
+
+def test_rotated_landmarks_stay_on_what_they_mark() -> None:
+    shares = np.array([[0.3, 0.4], [0.3, 0.6], [0.5, 0.52], [0.7, 0.42], [0.7, 0.61]], np.float32)
+    rows, columns = (np.mgrid[:100, :200] + 0.5).astype(np.float32)
+    for number in range(3):
+        # One bright spot at a time; its centre of mass is where it went.
+        for point in range(5):
+            y, x = shares[point] * (100, 200)
+            spot = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 18.0)
+            painted = np.repeat((spot * 200.0).astype(np.uint8)[..., None], 3, axis=2)
+            turned, moved = rotated(seed(number), painted, tf.constant(shares))
+            bright = np.where(turned.numpy()[..., 0] > 0.55, turned.numpy()[..., 0], 0.0)
+            centre = [(bright * places).sum() / bright.sum() for places in (rows, columns)]
+            np.testing.assert_allclose(moved[point] * (100, 200), centre, atol=0.3)
+    assert not np.allclose(moved, shares, atol=1e-3)
+
+
+def test_a_face_goes_from_the_hairline_to_below_the_mouth() -> None:
+    shares = np.array([[0.4, 0.4], [0.4, 0.6], [0.5, 0.5], [0.62, 0.42], [0.62, 0.58]], np.float32)
+    landmarks, face = landmarks_and_face(tf.constant(shares), tf.constant([100, 100]))
+    np.testing.assert_allclose(landmarks, shares * 100, rtol=1e-6)
+    top, left, bottom, right = face.numpy()
+    assert top < 25 and 70 < bottom < 80
+    assert (left + right) / 2 == pytest.approx(50.0)
+    assert (right - left) / (bottom - top) == pytest.approx(0.75, rel=1e-4)
