@@ -175,6 +175,11 @@ def _count(spec: tf.TensorSpec, faces: Faces, count: int) -> np.ndarray:
     return np.asarray(count, np.int32)
 
 
+def _own_settings(spec: tf.TensorSpec, faces: Faces, count: int) -> np.ndarray:
+    """NaN, which stands for the model's own value."""
+    return np.full([count, *spec.shape.as_list()[1:]], np.nan, np.float32)
+
+
 _MAKERS: dict[tuple[str, tf.DType], Callable[[tf.TensorSpec, Faces, int], np.ndarray]] = {
     ("image_bytes", tf.string): _images,
     ("image_bytes_a", tf.string): _images,
@@ -185,6 +190,9 @@ _MAKERS: dict[tuple[str, tf.DType], Callable[[tf.TensorSpec, Faces, int], np.nda
     ("latent", tf.float32): _latent,
     ("seed", tf.int64): _seed,
     ("count", tf.int32): _count,
+    ("min_face", tf.float32): _own_settings,
+    ("factor", tf.float32): _own_settings,
+    ("thresholds", tf.float32): _own_settings,
 }
 
 

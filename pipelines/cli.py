@@ -13,11 +13,10 @@ import typer
 from rich.console import Console
 
 from data_validation.errors import InputError
-from pipelines.cli_options import WorkspaceOption
+from pipelines.cli_options import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_NOT_BLESSED, WorkspaceOption
+from pipelines.detect_cli import detect
 from pipelines.gallery_cli import gallery_app
 from pipelines.tasks import TASKS, FaceTask, get_task
-
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_NOT_BLESSED = 1, 2, 3
 
 if TYPE_CHECKING:
     from pipelines.local import RunRequest
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="hexaface",
     help="Six facial applications as TFX pipelines: train, validate, track, serve.",
-    epilog="Exit codes: 0 done, 1 a node or a rollout failed, 2 bad input, 3 the model was not blessed.",
+    epilog="Exit codes: 0 done, 1 a node, a rollout or a file of a folder failed, 2 bad input, "
+    "3 the model was not blessed.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,6 +40,7 @@ models_app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(gallery_app, name="gallery")
+app.command()(detect)
 
 console = Console()
 errors = Console(stderr=True)

@@ -1,6 +1,5 @@
 """The pushed verification model in this process: embeddings of faces, without a server."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from data_validation.errors import InputError, one_line
 from data_validation.image_quality import MIN_SIDE, UnreadableImageError, measure
+from pipelines.pushed_model import load_signature, need_pushed, read_object
 from pipelines.settings import Workspace
 
 MODEL = "verification"
@@ -51,12 +51,7 @@ class Embedder:
         self.source = source
         self.is_newest = is_newest
         self._folder = folder
-        # Kept beside the signature, which does not keep the model's variables alive.
-        self._model = _load(folder)
-        self._signature = self._model.signatures.get(_SIGNATURE)
-        if self._signature is None:
-            found = ", ".join(sorted(self._model.signatures)) or "none"
-            raise InputError(f"{folder}: expected a signature {_SIGNATURE}, found {found}")
+        self._model, self._signature = load_signature(folder, _SIGNATURE)
 
     def embed(self, images: Sequence[bytes], names: Sequence[str] = ()) -> np.ndarray:
         """Makes embeddings of cropped faces.
@@ -116,26 +111,8 @@ def load_embedder(workspace: Workspace, version: str = "") -> Embedder:
     Raises:
         InputError: None has been pushed, or it cannot be loaded.
     """
-    from pipelines.serving_report import roots
-    from serving.rollout import RolloutError
-    from serving.rollout.model_config import pushed_models
-
-    try:
-        # One by one: with all at once, versions of sample data would be hidden by one of real data.
-        found = [pushed_models([root]).get(MODEL) for root in roots(workspace)]
-    except RolloutError as error:
-        raise InputError(str(error)) from error
-    models = [model for model in found if model]
-    if not models:
-        raise InputError(
-            f"{workspace.root}: no {MODEL} model has been pushed yet; "
-            f"`hexaface run {MODEL}` or `hexaface demo` makes one"
-        )
-    newest = models[0]
-    wanted = {f"{MODEL}/{number}": (model, number) for model in models for number in model.versions}
-    model, number = wanted.get(version, (newest, newest.newest))
-    is_newest = model is newest and number == newest.newest
-    return Embedder(model.versions[number], model.root.title, is_newest)
+    pushed = need_pushed(workspace, MODEL, version)
+    return Embedder(pushed.folder, pushed.source, pushed.is_newest)
 
 
 def _check(image: bytes, name: str) -> None:
@@ -145,27 +122,9 @@ def _check(image: bytes, name: str) -> None:
         raise InputError(f"{name}: {error}") from error
 
 
-def _load(folder: Path) -> Any:
-    import tensorflow as tf
-
-    # What it logs about a model concerns who wrote it.
-    tf.get_logger().setLevel("ERROR")
-    try:
-        return tf.saved_model.load(str(folder))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise InputError(f"{folder}: cannot be loaded: {one_line(error)}") from error
-
-
 def _read_thresholds(file: Path) -> dict[str, Any]:
     """Returns the threshold, the false accept rate that it stands for, and those of other rates."""
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: expected JSON: {one_line(error)}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{file}: expected a JSON object, found {type(values).__name__}")
+    values = read_object(file)
     if values.get("distance") != "cosine":
         raise InputError(f"{file}: distance: expected 'cosine', found {values.get('distance')!r}")
     return values

@@ -2,35 +2,38 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from data_validation.errors import InputError, hint
-from data_validation.image_quality import MAX_FILE_BYTES
 from pipelines.cli_options import WorkspaceOption
+from pipelines.pictures import progress, read_file
+from pipelines.pushed_model import described
 
 if TYPE_CHECKING:
     import numpy as np
 
     from pipelines.embedder import Embedder
+    from pipelines.face_cutting import FaceChoice, FaceCutter
     from pipelines.settings import Workspace
     from serving.gallery import Gallery, Match, Picture, Summary
 
 gallery_app = typer.Typer(
     help="A local gallery of faces: enrol persons, find whom a picture shows.",
-    epilog="Pictures must be cropped faces, as the verification model was trained on: aligned by the eyes, "
-    "112x112 pixels; other sizes are resized. The gallery holds names and embeddings, and no picture.",
+    epilog="With a detection model in the workspace, the face of each picture is found and aligned; without, "
+    "pictures must be aligned faces, 112x112 pixels (other sizes are resized). The gallery holds names and "
+    "embeddings, and no picture.",
     no_args_is_help=True,
 )
 console = Console()
+errors = Console(stderr=True)
 
 GalleryOption = Annotated[
     Path | None,
@@ -44,9 +47,13 @@ BoxOption = Annotated[
         help="Where the face is in every image: left, top, width and height in pixels; it is cut out.",
     ),
 ]
-_FACES = "cropped faces, aligned as the model was trained on (112x112; other sizes are resized)"
-_IMAGES_HELP = f"Image files, or folders of such: {_FACES}."
-_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+AlignedOption = Annotated[
+    bool, typer.Option("--aligned", help="The images are aligned faces already, and are taken as they are.")
+]
+LargestOption = Annotated[
+    bool, typer.Option("--largest", help="Where an image shows several faces, take the largest.")
+]
+_IMAGES_HELP = "Image files, or folders of such, that show one face each."
 _Item = TypeVar("_Item")
 
 
@@ -70,18 +77,21 @@ def add(
     images: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE", help=_IMAGES_HELP)] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--folder", metavar="DIR", help=f"Enrol all of DIR/<person>/<image>: {_FACES}."),
+        typer.Option("--folder", metavar="DIR", help="Enrol all of DIR/<person>/<image>."),
     ] = None,
     box: BoxOption = "",
+    aligned: AlignedOption = False,
+    largest: LargestOption = False,
     gallery: GalleryOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Enrol a person, or a folder of persons: all of the pictures or, if one cannot be used, none.
 
-    Pictures must be cropped faces, as the verification model was trained on: aligned, 112x112 pixels (others
-    are resized). Those that the gallery has already are skipped.
+    Each picture must show one face, which is found and aligned, if the workspace has a detection model.
+    Pictures that the gallery has already are skipped.
     """
     from pipelines.embedder import load_embedder
+    from pipelines.face_cutting import face_cutter
     from pipelines.settings import Workspace
     from serving.gallery import MAX_FACES, Gallery
 
@@ -89,15 +99,17 @@ def add(
     if len(files) > MAX_FACES:
         raise InputError(f"expected at most {MAX_FACES} images, found {len(files)}")
     place = Workspace.at(workspace)
-    path, face = _path(gallery, place), _parsed_box(box)
+    path, choice = _path(gallery, place), _choice(box, aligned, largest)
     with _gallery_errors(), _gone_on_error(path), Gallery(path, create=True) as opened:
         embedder = load_embedder(place, opened.summary().model)
         opened.check_model(embedder.version)
-        pictures, embeddings = _embed_new(files, opened, embedder, face)
+        cutter = face_cutter(choice, place, embedder.source)
+        pictures, embeddings = _embed_new(files, opened, embedder, cutter)
         added = opened.add(pictures, embeddings, embedder.version) if pictures else 0
     _say(f"{opened.path}: {added} of {len(files)} faces added, with {_described(embedder)}")
     if added < len(files):
         _say(f"{len(files) - added} skipped, which are in it already under the same person")
+    _tell_how(cutter)
 
 
 @gallery_app.command()
@@ -110,20 +122,22 @@ def search(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     box: BoxOption = "",
+    aligned: AlignedOption = False,
+    largest: LargestOption = False,
     gallery: GalleryOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Find the nearest persons of each picture, and say who is near enough to match.
 
-    Pictures must be cropped faces, as the verification model was trained on: aligned, 112x112 pixels (others
-    are resized).
+    Each picture must show one face, which is found and aligned, if the workspace has a detection model.
     """
     from pipelines.embedder import load_embedder
+    from pipelines.face_cutting import face_cutter
     from pipelines.settings import Workspace
     from serving.gallery import Gallery
 
     files = _images(images)
-    place = Workspace.at(workspace)
+    place, choice = Workspace.at(workspace), _choice(box, aligned, largest)
     with _gallery_errors(), Gallery(_path(gallery, place)) as opened:
         summary = opened.summary()
         if not summary.faces:
@@ -131,13 +145,16 @@ def search(
         embedder = load_embedder(place, summary.model)
         opened.check_model(embedder.version)
         bound = _bound(embedder, far)
-        faces = _embed(files, embedder, _parsed_box(box))
+        cutter = face_cutter(choice, place, embedder.source)
+        faces = _embed(files, embedder, cutter)
         found = opened.search(faces, embedder.version, threshold=bound.threshold, top=top)
     if as_json:
-        typer.echo(json.dumps(_as_json(opened.path, files, found, summary, embedder, bound), indent=2))
-        return
-    console.print(_matches_table(files, found))
-    _say(*_meaning(summary, embedder, bound))
+        answer = _as_json(opened.path, files, found, summary, embedder, bound)
+        typer.echo(json.dumps(answer | {"faces_found_by": cutter.found_by}, indent=2))
+    else:
+        console.print(_matches_table(files, found))
+        _say(*_meaning(summary, embedder, bound))
+    _tell_how(cutter)
 
 
 @gallery_app.command("list")
@@ -218,17 +235,12 @@ def _images(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _read(file: Path) -> bytes:
-    # A pipe would be waited for.
-    if file.exists() and not file.is_file():
-        raise InputError(f"{file}: expected an image file, found something else")
-    try:
-        size = file.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise InputError(f"{file}: expected at most {MAX_FILE_BYTES} bytes, found {size}")
-        return file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+def _choice(box: str, aligned: bool, largest: bool) -> "FaceChoice":
+    from pipelines.face_cutting import FaceChoice
+
+    if bool(box) + aligned + largest > 1:
+        raise InputError("expected one of --box, --aligned and --largest, found several")
+    return FaceChoice(_parsed_box(box), aligned, largest)
 
 
 def _parsed_box(text: str) -> tuple[int, ...]:
@@ -236,17 +248,6 @@ def _parsed_box(text: str) -> tuple[int, ...]:
     if len(numbers) not in (0, 4) or not all(one.isascii() and one.isdigit() for one in numbers):
         raise InputError(f"--box {text}: expected left, top, width and height in pixels, as in 56,47,138,138")
     return tuple(int(one) for one in numbers)
-
-
-def _cut(image: bytes, box: tuple[int, ...], file: Path) -> bytes:
-    """Cuts the face out as readers of data sets do."""
-    from components.readers.face_box import cut_face
-    from components.readers.record import RecordRejected
-
-    try:
-        return cut_face(image, box)
-    except RecordRejected as error:
-        raise InputError(f"{file}: {error}") from error
 
 
 @contextmanager
@@ -269,7 +270,7 @@ def _path(gallery: Path | None, place: "Workspace") -> Path:
 
 
 def _embed_new(
-    files: Sequence[_File], gallery: "Gallery", embedder: "Embedder", box: tuple[int, ...]
+    files: Sequence[_File], gallery: "Gallery", embedder: "Embedder", cutter: "FaceCutter"
 ) -> tuple[list["Picture"], "np.ndarray"]:
     """Returns the pictures that are not in the gallery yet, and their embeddings."""
     import numpy as np
@@ -278,9 +279,9 @@ def _embed_new(
 
     pictures: list[Picture] = []
     embeddings: list[np.ndarray] = []
-    with _progress(len(files)) as advance:
+    with progress(len(files)) as advance:
         for batch in _batches(files):
-            images = [_read(file.path) for file in batch]
+            images = [read_file(file.path) for file in batch]
             read = [
                 Picture(file.person, hashlib.sha256(image).hexdigest(), str(file.path))
                 for file, image in zip(batch, images, strict=True)
@@ -289,7 +290,7 @@ def _embed_new(
             pictures.extend(read[one] for one in new)
             if new:
                 names = [read[one].source for one in new]
-                faces = [_cut(images[one], box, batch[one].path) for one in new]
+                faces = [cutter.cut(images[one], read[one].source) for one in new]
                 embeddings.append(embedder.embed(faces, names))
             advance(len(batch))
     return pictures, np.concatenate(embeddings) if embeddings else np.zeros([0, 0], np.float32)
@@ -306,13 +307,13 @@ def _bound(embedder: "Embedder", far: float | None) -> _Bound:
     return _Bound(embedder.thresholds[far], far)
 
 
-def _embed(files: Sequence[Path], embedder: "Embedder", box: tuple[int, ...]) -> "np.ndarray":
+def _embed(files: Sequence[Path], embedder: "Embedder", cutter: "FaceCutter") -> "np.ndarray":
     import numpy as np
 
     embeddings = []
-    with _progress(len(files)) as advance:
+    with progress(len(files)) as advance:
         for batch in _batches(files):
-            faces = [_cut(_read(file), box, file) for file in batch]
+            faces = [cutter.cut(read_file(file), str(file)) for file in batch]
             embeddings.append(embedder.embed(faces, [str(file) for file in batch]))
             advance(len(batch))
     return np.concatenate(embeddings)
@@ -323,16 +324,6 @@ def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
     from pipelines.embedder import BATCH
 
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[float], None]]:
-    """Shows a bar on a terminal; on stderr, so that it is not among what a script reads."""
-    screen = Console(stderr=True)
-    bar = Progress(*_COLUMNS, console=screen, transient=True, disable=not screen.is_terminal)
-    with bar:
-        task = bar.add_task("images", total=total)
-        yield lambda count: bar.advance(task, count)
 
 
 # ---- what is shown
@@ -409,10 +400,16 @@ def _as_json(
 
 
 def _described(embedder: "Embedder") -> str:
-    notes = [] if embedder.source == "real" else ["trained on drawn faces"]
-    if not embedder.is_newest:
-        notes.append("not the newest, but the one that the gallery was made with")
-    return ", ".join([embedder.version, *notes])
+    words = described(embedder.version, embedder.source)
+    if embedder.is_newest:
+        return words
+    return f"{words}, not the newest, but the one that the gallery was made with"
+
+
+def _tell_how(cutter: "FaceCutter") -> None:
+    """Tells how faces were found; on stderr, so that it is not among what a script reads."""
+    if cutter.notice:
+        errors.print(cutter.notice, highlight=False, soft_wrap=True, markup=False)
 
 
 def _table(*headings: str, right: Sequence[str] = ()) -> Table:

@@ -544,8 +544,8 @@ class AveragePrecisionSettings(EvaluationSettings):
     min_face: Annotated[float, Field(ge=10.0, le=10_000.0)] = 15.0
     factor: Annotated[float, Field(ge=0.5, le=0.85)] = 0.709
     proposal_threshold: Fraction = 0.5
-    refinement_threshold: Fraction = 0.5
-    output_threshold: Fraction = 0.2
+    refinement_threshold: Fraction = 0.1
+    output_threshold: Fraction = 0.05
 
 
 @dataclass(frozen=True, config=_CHECKED)

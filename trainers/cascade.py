@@ -73,8 +73,8 @@ class CascadeSettings:
     factor: float = 0.709
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
     most_of_step: int = 400
-    most_proposals: int = 512
-    most_refined: int = 256
+    most_proposals: int = 1024
+    most_refined: int = 320
     most_faces: int = 200
 
     def __post_init__(self) -> None:
@@ -218,25 +218,27 @@ class Cascade(tf.Module):
         faces, points, scores = (tf.gather(each, kept) for each in (faces, points, scores))
         return faces, points, scores
 
-    def windows_for(self, stage: int, image: tf.Tensor, min_face: float, threshold: float) -> tf.Tensor:
+    def windows_for(
+        self, stage: int, image: tf.Tensor, min_face: float, thresholds: tuple[float, float]
+    ) -> tf.Tensor:
         """Returns what R-Net or O-Net is to look at, which is what it learns from.
 
         Args:
             stage: 2 for R-Net, 3 for O-Net.
             image: uint8 [H, W, 3] of any size.
             min_face: Pixels.
-            threshold: Of all networks before.
+            thresholds: Of P-Net and R-Net.
 
         Returns:
             float32 [N, 4]: square boxes in pixels, which may reach outside.
         """
         smaller = _bounded(image)
-        least = tf.constant(threshold, tf.float32)
+        first, second = (tf.constant(threshold, tf.float32) for threshold in thresholds)
         windows = self.propose(
-            smaller, tf.constant(min_face, tf.float32), tf.constant(self.settings.factor, tf.float32), least
+            smaller, tf.constant(min_face, tf.float32), tf.constant(self.settings.factor, tf.float32), first
         )
         if stage == 3:
-            windows = self.refine(smaller, windows, least)
+            windows = self.refine(smaller, windows, second)
         scale = tf.shape(image)[:2] / tf.shape(smaller)[:2]
         return windows * tf.tile(tf.cast(scale, tf.float32), [2])
 

@@ -41,9 +41,10 @@ CASCADE_FILE = "cascade.json"
 
 # P-Net sees an image made smaller by the mean over each pixel's area; 4 x 4 places come near to that.
 _PROPOSAL_SAMPLES = 4
-# While looking for samples: faces from this side on, and all that P-Net and R-Net think possible.
+# While looking for samples: faces from this side on, and all that P-Net and R-Net think possible. R-Net's is
+# low: else it leaves some ten windows of background an image, too few for O-Net to learn from.
 _MINING_FACE = 12.0
-_MINING_THRESHOLD = 0.4
+_MINING_THRESHOLDS = (0.4, 0.05)
 
 
 def preprocessing_fn(
@@ -179,7 +180,7 @@ def _mined(cascade: Cascade, split: Split, number: int) -> Split:
         return split
     scenes = with_proposals(
         split.scenes,
-        lambda image: cascade.windows_for(number, image, _MINING_FACE, _MINING_THRESHOLD),
+        lambda image: cascade.windows_for(number, image, _MINING_FACE, _MINING_THRESHOLDS),
     )
     logger.info("%d windows proposed in %d images", scenes.proposed.flat_values.shape[0], scenes.images)
     return Split(scenes, split.points)

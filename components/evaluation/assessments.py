@@ -7,6 +7,7 @@ from typing import Protocol
 from components.evaluation.age import AgeAssessment
 from components.evaluation.blessing import Verdict
 from components.evaluation.classification import ClassificationAssessment
+from components.evaluation.detection import DetectionAssessment
 from components.evaluation.evaluators import BaseNode, EvaluatorInputs
 from components.evaluation.page import Page
 from components.evaluation.pairs import PairAssessment
@@ -48,7 +49,7 @@ def assessment(kind: str, label: str, classes: tuple[str, ...]) -> Assessment:
     """Returns an assessment.
 
     Args:
-        kind: `classification`, `age` or `pairs`.
+        kind: `classification`, `age`, `pairs` or `detection`.
         label: Feature with the label.
         classes: Class names in the model's order.
     """
@@ -56,4 +57,6 @@ def assessment(kind: str, label: str, classes: tuple[str, ...]) -> Assessment:
         return AgeAssessment(label)
     if kind == "pairs":
         return PairAssessment(label)
+    if kind == "detection":
+        return DetectionAssessment(label)
     return ClassificationAssessment(label, classes)

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import test_bad_input
+import toy_detection
 from PIL import Image
 
 from data_validation.errors import InputError
 from data_validation.image_quality import MAX_FILE_BYTES
 from pipelines.embedder import Embedder, load_embedder
+from pipelines.face_cutting import FaceChoice, face_cutter
+from pipelines.pictures import as_png
 from pipelines.settings import Workspace
 
 OLD, NEW = 1764000000, 1764000001
@@ -239,6 +242,7 @@ def test_json(hexaface: Callable, workspace: Workspace, people: Path, stranger: 
         "false_accept_rate_pairs": 500,
         "persons": 2,
         "faces": 3,
+        "faces_found_by": "aligned",
     }
     assert image["image"] == str(stranger)
     assert [(one["rank"], one["person"], one["match"]) for one in image["persons"]] == [
@@ -372,3 +376,95 @@ def test_names_are_no_markup(hexaface: Callable, workspace: Workspace, people: P
     assert hexaface("gallery", "add", name, people / "Ann")[0] == 0
     assert name in hexaface("gallery", "list").out
     assert name in hexaface("gallery", "search", people / "Ann" / "0.png").out
+
+
+# ---- faces that are found
+
+
+@pytest.fixture(scope="module")
+def detection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that finds red and green faces."""
+    return toy_detection.save(tmp_path_factory.mktemp("toy") / "detection")
+
+
+@pytest.fixture
+def scenes(tmp_path: Path, workspace: Workspace, detection: Path) -> Path:
+    """Pictures with none, one and two faces, and a workspace whose detection model finds them."""
+    toy_detection.push(detection, workspace.for_samples())
+    for name, boxes in {
+        "none": {"red": None},
+        "red": {"red": (5, 5, 45, 45)},
+        "green": {"red": None, "green": (30, 10, 60, 40)},
+        "both": {"green": (50, 5, 75, 30)},
+    }.items():
+        Image.fromarray(toy_detection.scene(**boxes)).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def test_faces_are_found(hexaface: Callable, scenes: Path) -> None:
+    how = f"faces found by detection/{toy_detection.VERSION}, trained on drawn faces\n"
+    code, text, error = hexaface("gallery", "add", "Ann", scenes / "red.png")
+    assert (code, error, "1 of 1 faces added" in text) == (0, how, True)
+    assert hexaface("gallery", "add", "Bob", scenes / "green.png")[0] == 0
+    code, text, error = hexaface("gallery", "search", scenes / "both.png", "--largest", "--json")
+    assert (code, error) == (0, how)
+    answer = json.loads(text)
+    assert answer["faces_found_by"] == f"detection/{toy_detection.VERSION}"
+    nearest = answer["images"][0]["persons"][0]
+    assert (nearest["person"], nearest["match"]) == ("Ann", True)
+    # The mean colour of the face alone, and not of what is around it.
+    assert nearest["cosine_distance"] < 0.001
+
+
+def test_pictures_without_the_one_face(hexaface: Callable, scenes: Path) -> None:
+    answer = hexaface("gallery", "add", "Ann", scenes / "red.png", scenes / "none.png")
+    assert_refused(answer, scenes / "none.png", "expected one face, found none; --aligned takes")
+    answer = hexaface("gallery", "add", "Ann", scenes / "both.png")
+    assert_refused(answer, scenes / "both.png", "expected one face, found 2; --largest takes the largest")
+    assert not (scenes / "workspace" / "gallery.db").exists()
+
+
+def test_pictures_may_be_aligned_already(hexaface: Callable, scenes: Path) -> None:
+    code, _, error = hexaface("gallery", "add", "Ann", scenes / "none.png", "--aligned")
+    assert (code, error) == (0, "")
+    answer = hexaface("gallery", "search", scenes / "both.png", "--box", "50,5,25,25", "--json")
+    assert (answer.code, answer.err, json.loads(answer.out)["faces_found_by"]) == (0, "", "box")
+    answer = hexaface("gallery", "search", scenes / "both.png", "--aligned", "--largest")
+    assert_refused(answer, "expected one of --box, --aligned and --largest")
+
+
+def test_without_a_detection_model_pictures_are_aligned_faces(
+    hexaface: Callable, workspace: Workspace, saved: Path, detection: Path, people: Path
+) -> None:
+    code, _, error = hexaface("gallery", "add", "--folder", people)
+    assert (code, error.count("\n")) == (0, 1)
+    assert error.startswith("no detection model in the workspace, so pictures are taken for aligned faces")
+    # One that knows drawn faces only does not look at what a model of real data compares.
+    push(saved, workspace, NEW)
+    toy_detection.push(detection, workspace.for_samples())
+    other = ("--gallery", workspace.root / "other.db")
+    code, _, error = hexaface("gallery", "add", "--folder", people, *other)
+    assert (code, error.startswith("no detection model of real data in the workspace")) == (0, True)
+
+
+def test_a_found_face_is_aligned_to_the_pixel(workspace: Workspace, detection: Path) -> None:
+    """Landmarks that lie as in an aligned face: what is cut out is that face, pixel by pixel."""
+    toy_detection.push(detection, workspace)
+    pixels = toy_detection.scene((200, 160), (30, 20, 142, 132))
+    pixels[21:131, 31:141] = np.random.default_rng(1).integers(0, 256, [110, 110, 1])
+    cutter = face_cutter(FaceChoice(), workspace, "real")
+    face = Image.open(io.BytesIO(cutter.cut(as_png(Image.fromarray(pixels)), "a.png")))
+    np.testing.assert_allclose(np.asarray(face)[2:-2, 2:-2], pixels[22:130, 32:140], atol=2)
+
+
+def test_a_box_is_of_the_upright_picture(workspace: Workspace) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    pixels = toy_detection.scene((80, 60), (50, 5, 70, 25))
+    Image.fromarray(pixels).transpose(Image.Transpose.ROTATE_90).save(buffer, "PNG", exif=exif)
+    cutter = face_cutter(FaceChoice(box=(50, 5, 20, 20)), workspace, "real")
+    face = np.asarray(Image.open(io.BytesIO(cutter.cut(buffer.getvalue(), "a.png"))))
+    assert face.shape == (112, 112, 3)
+    # At its edges, scaling mixes in what is around it.
+    assert (face[12:-12, 12:-12] == toy_detection.RED).all()

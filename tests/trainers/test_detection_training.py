@@ -155,7 +155,7 @@ def test_windows_to_learn_from_are_in_the_pixels_of_the_whole_image(monkeypatch:
     networks = Networks(proposal_network(), refinement_network(), output_network())
     cascade = Cascade(*networks.in_order, CascadeSettings(min_face=12.0))
     image = tf.cast(tf.random.stateless_uniform([90, 120, 3], [1, 2], 0, 255, tf.int32), tf.uint8)
-    windows = cascade.windows_for(2, image, 12.0, 0.0)
+    windows = cascade.windows_for(2, image, 12.0, (0.0, 0.0))
     # Found in an image of half the size, where faces have 12 pixels at least.
     assert float(tf.reduce_max(windows[:, 2:])) > 60.0
     assert float(tf.reduce_min(windows[:, 2] - windows[:, 0])) > 20.0
