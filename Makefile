@@ -29,11 +29,13 @@ dashboard: env ## Open the MLflow dashboard of the runs
 serve: env ## Serve the pushed models (gRPC 8500, REST 8501)
 	.venv/bin/hexaface serve
 
-# Versions in the present lock are kept where the .in allows; ARGS=--upgrade takes the newest.
-lock: env ## Make the lock again after a change in requirements/tfx-1.16.in
-	.venv/bin/uv pip compile -q --generate-hashes requirements/tfx-1.16.in -o requirements/tfx-1.16.txt \
-		--no-emit-index-url --python-version 3.10 --python-platform x86_64-manylinux2014 \
-		--no-header --no-annotate $(ARGS)
+# Versions in the present locks are kept where the .in allows; ARGS=--upgrade takes the newest.
+lock: env ## Make the locks again after a change in requirements/*.in
+	for each in tfx-1.16 benchmarks; do \
+		.venv/bin/uv pip compile -q --generate-hashes requirements/$$each.in -o requirements/$$each.txt \
+			--no-emit-index-url --python-version 3.10 --python-platform x86_64-manylinux2014 \
+			--no-header --no-annotate $(ARGS) || exit 1; \
+	done
 
 protos: ## Make serving/wire/wire_pb2.py again after a change in wire.proto (needs protoc 3.21)
 	protoc --python_out=. serving/wire/wire.proto

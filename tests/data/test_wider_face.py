@@ -204,6 +204,26 @@ def test_boxes_without_an_area_are_ignored(load, size):
     assert record.labels == {"boxes": "1"}
 
 
+@pytest.mark.parametrize("row", ["5 5 0 9 0 0 0 0 0 0", NOTHING])
+def test_image_of_nothing_but_a_box_without_an_area_has_no_faces(load, row):
+    record = load(row)
+    assert record.labels == {"boxes": "none"}
+    assert record.ragged["boxes/ignored"].tolist() == [1]
+    assert record.ragged["boxes/height"].shape == (1,)
+
+
+@pytest.mark.parametrize("rows", [("0", NOTHING), ("0",)])
+def test_image_without_faces_is_a_record_without_boxes(tmp_path, encode, rows):
+    put(tmp_path, f"images/{A}", encode(Image.new("RGB", (100, 80))))
+    write(tmp_path, A, *rows)
+    (reader,) = open_readers(tmp_path, OPTIONS)
+    (record,) = map(reader.load, reader.items())
+    assert record.labels == {"boxes": "none"}
+    assert {"boxes/ymin", "boxes/height", "boxes/ignored"} < record.ragged.keys()
+    for name, values in record.ragged.items():
+        assert values.shape == (0,), name
+
+
 @pytest.mark.parametrize(
     ("faces", "label"),
     [
