@@ -3,7 +3,8 @@
 It writes one split of gzipped TFRecords each for `train`, `eval` and `test`, and beside them
 
 - `ingestion.json`: how many records of which split, source and label, what was rejected or dropped and why,
-  and a fingerprint of the contents that does not depend on paths, times or order;
+  how many faces were aligned where that is wanted, and a fingerprint of the contents that does not depend on
+  paths, times or order;
 - `rejected.jsonl`: each rejected record with its reason;
 - `pairs.jsonl`: the pairs that data sets list for comparison.
 """
@@ -22,15 +23,17 @@ from tfx.dsl.components.base import base_beam_component, base_beam_executor, bas
 from tfx.orchestration.portable import base_driver as portable_driver
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils, component_spec
+from tfx.utils import path_utils
 
+from components.aligned_reading import align_record
 from components.compat import tfx
+from components.face_finder import FaceFinder, read_rgb
 from components.pairs import save_pairs
 from components.readers.catalog import ReaderOptions, fingerprint, open_readers, select_spans
 from components.readers.record import SPLITS, FaceRecord, Reader, RecordDropped, RecordRejected
 from data_validation.errors import InputError
 from data_validation.image_quality import MIN_SIDE, UnreadableImageError, measure
 from data_validation.ingestion import INGESTION_FILE, REJECTED_FILE, Ingestion
-from trainers.imaging import decode
 
 _RECORDS, _REJECTED, _COUNTS = "records", "rejected", "counts"
 _MODULUS = 1 << 256
@@ -50,11 +53,8 @@ def to_example(record: FaceRecord) -> tf.train.Example:
         UnreadableImageError: The image does not decode, or is too small to be a face.
     """
     quality = measure(record.image, MIN_SIDE)
-    try:
-        # Pillow is kinder to damaged files than TensorFlow, which is what training and serving decode with.
-        decode(tf.constant(record.image), channels=3)
-    except tf.errors.InvalidArgumentError as error:
-        raise UnreadableImageError(f"image cannot be decoded: {error.message.splitlines()[0]}") from error
+    # Pillow is kinder to damaged files than TensorFlow, which is what training and serving decode with.
+    read_rgb(record.image)
     values: dict[str, _Value] = {
         "image/encoded": record.image,
         "image/filename": record.filename,
@@ -92,12 +92,23 @@ def _feature(value: _Value) -> tf.train.Feature:
 class _LoadRecord(beam.DoFn):
     """Loads an item and says what became of it, on three outputs: records, rejections and counts."""
 
+    def __init__(self, detector: str) -> None:
+        self._detector = detector
+        self._finder: FaceFinder | None = None
+
+    def setup(self) -> None:
+        """Loads the detection model, once a worker: a loaded one cannot be sent there."""
+        self._finder = FaceFinder(Path(self._detector)) if self._detector else None
+
     def process(self, element: Any) -> Iterator[beam.pvalue.TaggedOutput]:
         # Untyped: Beam would check the annotation against the Reader protocol at run time.
         reader: Reader = element[0]
         item = element[1]
         try:
             record = reader.load(item)
+            alignment = ""
+            if self._finder:
+                record, alignment = align_record(record, self._finder.find)
             serialized = to_example(record).SerializeToString(deterministic=True)
         except (RecordRejected, UnreadableImageError) as error:
             reason = str(error)
@@ -111,6 +122,8 @@ class _LoadRecord(beam.DoFn):
             yield beam.pvalue.TaggedOutput(_RECORDS, (record.split, serialized))
             labels = tuple(sorted((key, str(value)) for key, value in record.labels.items()))
             yield beam.pvalue.TaggedOutput(_COUNTS, ("records", record.split, record.source, labels))
+            if alignment:
+                yield beam.pvalue.TaggedOutput(_COUNTS, ("alignment", record.split, record.source, alignment))
             for feature, values in record.ragged.items():
                 for value in values.tolist() if values.dtype.kind == "i" else ():
                     yield beam.pvalue.TaggedOutput(
@@ -121,9 +134,16 @@ class _LoadRecord(beam.DoFn):
 class ReadFaces(beam.PTransform):
     """Reads data sets; yields `(split, serialized Example)`, rejections as JSON lines and outcomes."""
 
-    def __init__(self, readers: list[Reader]) -> None:
+    def __init__(self, readers: list[Reader], detector: str = "") -> None:
+        """Declares the reading.
+
+        Args:
+            readers: The data sets.
+            detector: Folder of the detection model that finds the faces to align; empty to align none.
+        """
         super().__init__()
         self._readers = readers
+        self._detector = detector
 
     def expand(self, pipeline: beam.Pipeline) -> beam.pvalue.PCollection:
         """Builds the steps; Beam calls it."""
@@ -133,7 +153,7 @@ class ReadFaces(beam.PTransform):
             | "ListItems" >> beam.FlatMap(lambda reader: ((reader, item) for item in reader.items()))
             # Spreads the items over the workers: listing is cheap, loading is not.
             | "Spread" >> beam.Reshuffle()
-            | "Load" >> beam.ParDo(_LoadRecord()).with_outputs(_RECORDS, _REJECTED, _COUNTS)
+            | "Load" >> beam.ParDo(_LoadRecord(self._detector)).with_outputs(_RECORDS, _REJECTED, _COUNTS)
         )
 
 
@@ -174,7 +194,7 @@ class FaceExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         Raises:
             InputError: No record is left in a split, or too many were rejected.
         """
-        del input_dict
+        detector = input_dict.get("detector")
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples_utils.set_payload_format(examples, tfx.proto.PayloadFormat.Value("FORMAT_TF_EXAMPLE"))
@@ -182,16 +202,16 @@ class FaceExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         options = ReaderOptions(**json.loads(exec_properties["reader_options"]))
         folders = [Path(folder) for folder in json.loads(exec_properties["folders"])]
         readers = [reader for folder in folders for reader in open_readers(folder, options)]
-        self._run(readers, root)
+        self._run(readers, root, path_utils.serving_model_path(detector[0].uri) if detector else "")
         save_pairs(readers, root)
         ingestion = Ingestion.load(root, span=exec_properties["span"])
         _check(ingestion, folders, exec_properties["max_rejected_fraction"])
         ingestion.save(root)
         examples.set_string_custom_property("content_fingerprint", ingestion.content_fingerprint)
 
-    def _run(self, readers: list[Reader], root: Path) -> None:
+    def _run(self, readers: list[Reader], root: Path, detector: str) -> None:
         with self._make_beam_pipeline() as pipeline:
-            outcome = pipeline | "ReadFaces" >> ReadFaces(readers)
+            outcome = pipeline | "ReadFaces" >> ReadFaces(readers, detector)
             splits = outcome[_RECORDS] | "Split" >> beam.Partition(_partition, len(SPLITS))
             for name, split in zip(SPLITS, splits, strict=True):
                 (
@@ -306,7 +326,7 @@ def resolve_folders(sources: list[Path], spans: int) -> tuple[list[Path], int]:
 
 
 class FaceExampleGenSpec(component_spec.ComponentSpec):
-    """Parameters and outputs of FaceExampleGen."""
+    """Parameters, inputs and outputs of FaceExampleGen."""
 
     PARAMETERS = {  # noqa: RUF012 - TFX reads plain class attributes
         "sources": component_spec.ExecutionParameter(type=str),
@@ -319,7 +339,9 @@ class FaceExampleGenSpec(component_spec.ComponentSpec):
         "span": component_spec.ExecutionParameter(type=int, optional=True),
         "input_fingerprint": component_spec.ExecutionParameter(type=str, optional=True),
     }
-    INPUTS: dict[str, Any] = {}  # noqa: RUF012
+    INPUTS = {  # noqa: RUF012
+        "detector": component_spec.ChannelParameter(type=tfx.types.standard_artifacts.Model, optional=True)
+    }
     OUTPUTS = {  # noqa: RUF012
         "examples": component_spec.ChannelParameter(type=tfx.types.standard_artifacts.Examples)
     }
@@ -339,6 +361,7 @@ class FaceExampleGen(base_beam_component.BaseBeamComponent):
         spans: int,
         max_rejected_fraction: float,
         code_fingerprint: str,
+        detector: tfx.dsl.Channel | None = None,
     ) -> None:
         """Declares the node.
 
@@ -348,9 +371,12 @@ class FaceExampleGen(base_beam_component.BaseBeamComponent):
             spans: How many of the newest spans to read.
             max_rejected_fraction: Share of unreadable records above which the node fails, 0 to 1.
             code_fingerprint: Changes when the code that reads changes, so that the cache is not used.
+            detector: A detection model that finds the faces to align; None to take pictures as readers give
+                them. Another model makes the node run again.
         """
         super().__init__(
             spec=FaceExampleGenSpec(
+                detector=detector,
                 sources=json.dumps(sources),
                 spans=spans,
                 reader_options=json.dumps(vars(options), sort_keys=True),

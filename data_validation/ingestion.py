@@ -22,6 +22,8 @@ class Ingestion:
         dropped: Count by (source, reason).
         flags: Count of the values of ragged flags by (split, source, feature, value), such as of boxes that
             were clipped: `("train", "wider_face", "boxes/clipped", "1")`.
+        alignment: Count of kept records by (split, source, outcome): aligned, or why a record was not; empty
+            where no face was to be aligned.
         first_rejected: One rejected record's file, empty where there is none.
     """
 
@@ -31,6 +33,7 @@ class Ingestion:
     rejected: dict[tuple[str, str], int] = field(default_factory=dict)
     dropped: dict[tuple[str, str], int] = field(default_factory=dict)
     flags: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
+    alignment: dict[tuple[str, str, str], int] = field(default_factory=dict)
     first_rejected: str = ""
 
     @classmethod
@@ -47,6 +50,7 @@ class Ingestion:
         summary = json.loads((examples / INGESTION_FILE).read_text(encoding="utf-8"))
         records: dict[tuple[str, str, tuple[tuple[str, str], ...]], int] = {}
         flags: dict[tuple[str, str, str, str], int] = {}
+        alignment: dict[tuple[str, str, str], int] = {}
         left_out: dict[str, dict[tuple[str, str], int]] = {"rejected": {}, "dropped": {}}
         for (outcome, *key), count in summary["counts"]:
             if outcome == "records":
@@ -55,6 +59,9 @@ class Ingestion:
             elif outcome == "flags":
                 split, source, feature, value = key
                 flags[split, source, feature, value] = count
+            elif outcome == "alignment":
+                split, source, reason = key
+                alignment[split, source, reason] = count
             else:
                 left_out[outcome][key[0], key[1]] = count
         return cls(
@@ -62,6 +69,7 @@ class Ingestion:
             content_fingerprint=summary["content_fingerprint"],
             records=records,
             flags=flags,
+            alignment=alignment,
             first_rejected=_first_rejected(examples),
             **left_out,
         )
@@ -69,7 +77,7 @@ class Ingestion:
     def save(self, examples: Path) -> None:
         """Writes the account beside the examples, sorted, with the span."""
         counts: list[list[Any]] = [[["records", *key], count] for key, count in self.records.items()]
-        for outcome in ("rejected", "dropped", "flags"):
+        for outcome in ("rejected", "dropped", "flags", "alignment"):
             counts += [[[outcome, *key], count] for key, count in getattr(self, outcome).items()]
         summary = {
             "span": self.span,

@@ -84,7 +84,7 @@ def run(
     if not data:
         place = place.for_samples()
         # Before samples are drawn.
-        sources.embedding(values.model, place)
+        sources.other_models(values, place)
     folders = tuple(data) if data else (_sample(chosen, place),)
     record = _run(RunRequest(chosen, values, place, folders, from_node, not no_cache))
     console.print(progress.summary([record]))
@@ -103,8 +103,8 @@ def demo(workspace: WorkspaceOption = None) -> None:
     for task in TASKS.values():
         values = settings.load("demo", task.name)
         try:
-            sources.embedding(values.model, place)
-        except InputError as error:  # the model that it stands on was not blessed
+            sources.other_models(values, place)
+        except InputError as error:  # a model that it needs was not blessed
             errors.print(f"{task.name} skipped: {error}", style="red", soft_wrap=True, markup=False)
             skipped = True
             continue

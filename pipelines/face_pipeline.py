@@ -21,7 +21,7 @@ from components.infra_validator import InfraValidator
 from components.mlflow_tracker import MLflowTracker
 from pipelines.code_fingerprint import code_fingerprint
 from pipelines.settings import Workspace
-from pipelines.sources import EMBEDDING, VERIFICATION, reader_options
+from pipelines.sources import DETECTION, EMBEDDING, VERIFICATION, aligns, reader_options
 from pipelines.task_settings import Settings
 from pipelines.tasks import FaceTask
 
@@ -54,6 +54,9 @@ def build_pipeline(
     # What both the Transform's function and the Trainer's are told.
     trainer_config = {"model": settings.as_dict()["model"], "code_fingerprint": trainer_code}
 
+    # Trained by another pipeline, on other data.
+    detector_resolver = _servable_model(DETECTION, "DetectorResolver") if aligns(settings.data) else None
+
     # Reads the published format; counts and splits.
     example_gen = FaceExampleGen(
         sources=[str(source.resolve()) for source in sources],
@@ -63,11 +66,14 @@ def build_pipeline(
         code_fingerprint=code_fingerprint(
             "components/readers",
             "components/pairs.py",
+            "components/aligned_reading.py",
             "components/alignment.py",
             "components/face_example_gen.py",
+            "components/face_finder.py",
             "data_validation",
             "trainers/imaging.py",
         ),
+        detector=detector_resolver.outputs["model"] if detector_resolver else None,
     )
     examples = example_gen.outputs["examples"]
 
@@ -104,6 +110,8 @@ def build_pipeline(
     transform.add_upstream_node(gate)
 
     nodes = [example_gen, curated_schema, statistics_gen, validator, gate, transform]
+    if detector_resolver:
+        nodes.insert(0, detector_resolver)
 
     # Only with warm start: its output changes with every blessed model, and the Trainer with it.
     base_model = None
@@ -115,9 +123,9 @@ def build_pipeline(
         base_model = base_resolver.outputs["model"]
         nodes.append(base_resolver)
 
-    # Trained by another pipeline, on other data.
+    # As the detector above.
     if getattr(settings.model, "backbone", "") == EMBEDDING:
-        embedding_resolver = _embedding_resolver()
+        embedding_resolver = _servable_model(VERIFICATION, "EmbeddingResolver")
         base_model = embedding_resolver.outputs["model"]
         nodes.append(embedding_resolver)
 
@@ -230,9 +238,9 @@ def _own_models() -> dict[str, tfx.dsl.Channel]:
     }
 
 
-def _embedding_resolver() -> tfx.dsl.Resolver:
-    """Resolves the latest model of the verification pipeline, in the same store, that could be served."""
-    query = partial(external_pipeline_artifact_query, owner=OWNER, pipeline_name=VERIFICATION)
+def _servable_model(pipeline_name: str, node_id: str) -> tfx.dsl.Resolver:
+    """Resolves the latest model of another pipeline, in the same store, that could be served."""
+    query = partial(external_pipeline_artifact_query, owner=OWNER, pipeline_name=pipeline_name)
     standard = tfx.types.standard_artifacts
     return tfx.dsl.Resolver(
         strategy_class=LatestServableModelStrategy,
@@ -243,4 +251,4 @@ def _embedding_resolver() -> tfx.dsl.Resolver:
         infra_blessing=query(
             standard.InfraBlessing, producer_component_id="InfraValidator", output_key="blessing"
         ),
-    ).with_id("EmbeddingResolver")
+    ).with_id(node_id)

@@ -70,8 +70,8 @@ def run(request: RunRequest, on_change: OnChange) -> RunRecord:
     workspace, task = request.workspace, request.task
     sources.check(request.sources, task, request.settings.data)
     sources.check_weights(request.settings.model)
-    stands_on = sources.embedding(request.settings.model, workspace)
-    key = run_key(request.settings, workspace, request.sources, stands_on)
+    others = sources.other_models(request.settings, workspace)
+    key = run_key(request.settings, workspace, request.sources, others)
     previous = latest(workspace, task.name)
     # A warm start is never unchanged: it would begin with the model that the last run made.
     may_skip = request.use_cache and not request.from_node and not request.settings.train.warm_start

@@ -110,14 +110,16 @@ def _read(file: Path) -> RunRecord | None:
         return None  # damaged, or of another version of the project: as good as no record
 
 
-def run_key(settings: Settings, workspace: Workspace, sources: Iterable[Path], stands_on: str = "") -> str:
+def run_key(
+    settings: Settings, workspace: Workspace, sources: Iterable[Path], other_models: Iterable[str] = ()
+) -> str:
     """Hashes all that a run depends on: settings, data, code and installed versions.
 
     Args:
         settings: All settings.
         workspace: The workspace, for the tracking server's address.
         sources: Data folders.
-        stands_on: Folder of the pushed model on whose trunk the new one stands; empty for none.
+        other_models: Folders of the pushed models of other tasks that the run needs.
 
     Returns:
         64 hexadecimal digits.
@@ -129,7 +131,7 @@ def run_key(settings: Settings, workspace: Workspace, sources: Iterable[Path], s
         "folders": [str(folder.resolve()) for folder in folders],
         "data": fingerprint(folders),
         "code": code_fingerprint(*_ROOMS),
-        "stands_on": stands_on,
+        "other_models": list(other_models),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

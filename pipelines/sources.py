@@ -9,13 +9,15 @@ from components.readers.catalog import ReaderOptions, open_readers, select_spans
 from data_validation.errors import InputError
 from pipelines.runs import last_pushed
 from pipelines.settings import Workspace
-from pipelines.task_settings import BackboneSettings, DataSettings, ModelSettings
+from pipelines.task_settings import BackboneSettings, DataSettings, ModelSettings, Settings
 from pipelines.tasks import FaceTask
 from trainers import weight_files
 
 EMBEDDING = "embedding"
 """The backbone that is the trunk of a model of the task VERIFICATION."""
 VERIFICATION = "verification"
+DETECTION = "detection"
+"""The task whose model finds the faces that are aligned with `data.align`."""
 
 
 def reader_options(task: FaceTask, settings: DataSettings) -> ReaderOptions:
@@ -67,20 +69,65 @@ def embedding(settings: ModelSettings, workspace: Workspace) -> str:
     """
     if getattr(settings, "backbone", "") != EMBEDDING:
         return ""
-    pushed = last_pushed(workspace, VERIFICATION)
-    if not pushed or not Path(pushed).is_dir():
-        # Without --data it would run in the workspace of the drawn samples.
-        data = "" if workspace.demo else " --data DIR"
-        raise InputError(
-            f"{workspace.root}: no blessed verification model for model.backbone={EMBEDDING}; run "
-            f"`hexaface run {VERIFICATION}{data}` first, or set model.backbone=compact"
-        )
+    pushed = _pushed(workspace, VERIFICATION, f"model.backbone={EMBEDDING}", "model.backbone=compact")
     about = json.loads((Path(pushed) / "assets.extra" / "about.json").read_text(encoding="utf-8"))
     backbone = about["settings"]["model"]["backbone"]
     if backbone != "compact":
         raise InputError(
             f"model.backbone={EMBEDDING}: expected a verification model with model.backbone=compact, found "
             f"{backbone} in {pushed}"
+        )
+    return pushed
+
+
+def aligns(settings: DataSettings) -> bool:
+    """Tells whether a task's data settings want faces aligned; the detection task cannot."""
+    return getattr(settings, "align", False)
+
+
+def detector(settings: DataSettings, workspace: Workspace) -> str:
+    """Finds the detection model by which faces are to be aligned.
+
+    Args:
+        settings: A task's data settings.
+        workspace: The workspace.
+
+    Returns:
+        Folder of the pushed model; empty where no face is to be aligned.
+
+    Raises:
+        InputError: There is none in the workspace.
+    """
+    if not aligns(settings):
+        return ""
+    return _pushed(workspace, DETECTION, "data.align=true", "data.align=false")
+
+
+def other_models(settings: Settings, workspace: Workspace) -> tuple[str, ...]:
+    """Finds the models of other tasks that a run needs, see `detector` and `embedding`.
+
+    Args:
+        settings: A task's settings.
+        workspace: The workspace.
+
+    Returns:
+        Folders of the pushed models, empty for those that are not needed.
+
+    Raises:
+        InputError: One that is needed is not in the workspace.
+    """
+    return detector(settings.data, workspace), embedding(settings.model, workspace)
+
+
+def _pushed(workspace: Workspace, task: str, setting: str, instead: str) -> str:
+    """Returns the folder of the model that a task pushed last; a setting needs it, another one does not."""
+    pushed = last_pushed(workspace, task)
+    if not pushed or not Path(pushed).is_dir():
+        # Without --data it would run in the workspace of the drawn samples.
+        data = "" if workspace.demo else " --data DIR"
+        raise InputError(
+            f"{workspace.root}: no blessed {task} model for {setting}; run "
+            f"`hexaface run {task}{data}` first, or set {instead}"
         )
     return pushed
 

@@ -29,6 +29,18 @@ class DataSettings:
 
 
 @dataclass(frozen=True, config=_CHECKED)
+class FaceDataSettings(DataSettings):
+    """What is read by tasks whose pictures show one face each.
+
+    Attributes:
+        align: Find the faces with the latest blessed detection model and align them by their five points;
+            those that it does not find stay as they are, and are counted.
+    """
+
+    align: bool = False
+
+
+@dataclass(frozen=True, config=_CHECKED)
 class ModelSettings:
     """The network.
 
@@ -165,7 +177,7 @@ class AccuracySettings(EvaluationSettings):
 
 
 @dataclass(frozen=True, config=_CHECKED)
-class EmotionDataSettings(DataSettings):
+class EmotionDataSettings(FaceDataSettings):
     """What is read.
 
     Attributes:
@@ -246,10 +258,10 @@ Box = tuple[Annotated[int, Field(ge=0, le=100_000)], ...]
 
 
 @dataclass(frozen=True, config=_CHECKED)
-class VerificationDataSettings(DataSettings):
+class VerificationDataSettings(FaceDataSettings):
     """Where faces are in data sets whose pictures show more: left, top, width and height in pixels.
 
-    Identity folders are taken as they are: their faces should be aligned.
+    Without `align`, identity folders are taken as they are: their faces should be aligned then.
 
     Attributes:
         att_box: Of AT&T, 92x112; empty for the whole picture.
@@ -347,7 +359,7 @@ def _refuse_frozen_warm_start(train: TrainSettings, model: BackboneSettings) -> 
 
 
 @dataclass(frozen=True, config=_CHECKED)
-class PeopleDataSettings(DataSettings):
+class PeopleDataSettings(FaceDataSettings):
     """How IMDB-WIKI is cleaned; records that a rule leaves out are counted by rule.
 
     Attributes:

@@ -111,9 +111,23 @@ def _write_records(page: Page, account: Ingestion) -> None:
         "Records by split and source",
         kept.pivot_table("records", "split", "source", "sum", fill_value=0),
     )
+    if account.alignment:
+        _write_alignment(page, account)
     table = funnel_table(account)
     page.table("funnel", "What reading and cleaning left", table)
     draw_funnel(page.figure("funnel", "What reading and cleaning left"), table)
+
+
+def _write_alignment(page: Page, account: Ingestion) -> None:
+    page.text(
+        "Faces were found by the detection model and aligned by their five points. Records whose face it did "
+        "not find are not left out: they stay as they are read without alignment."
+    )
+    rows = [
+        {"split": split, "source": source, "outcome": outcome, "records": count}
+        for (split, source, outcome), count in sorted(account.alignment.items())
+    ]
+    page.table("alignment", "Alignment by split and source", pd.DataFrame(rows).set_index("split"))
 
 
 def _metrics(

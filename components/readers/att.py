@@ -16,7 +16,7 @@ from components.readers.face_box import Box, cut_face
 from components.readers.files import read_image
 from components.readers.identity import LABEL, Pair, pseudonym, pseudonymous
 from components.readers.pgm import to_png
-from components.readers.record import FaceRecord
+from components.readers.record import FaceRecord, Uncut
 
 MARK = "s1/1.pgm"
 FOLDERS = ("att_faces", "orl_faces")
@@ -59,12 +59,14 @@ class AttReader:
 
     def load(self, item: str) -> FaceRecord:
         """Reads and converts one picture; see `Reader.load`."""
+        picture = to_png(read_image(self._root, item))
         return FaceRecord(
             filename=pseudonymous(self.source, item),
-            image=cut_face(to_png(read_image(self._root, item)), self._box),
+            image=cut_face(picture, self._box),
             split="test",
             source=self.source,
             labels={LABEL: pseudonym(self.source, item.split("/")[0])},
+            uncut=Uncut(picture, self._box),
         )
 
     def pairs(self) -> list[Pair]:

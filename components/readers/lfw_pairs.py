@@ -16,7 +16,7 @@ from typing import NamedTuple
 from components.readers.face_box import Box, cut_face
 from components.readers.files import read_image, read_lines
 from components.readers.identity import LABEL, Pair, pseudonym, pseudonymous
-from components.readers.record import FaceRecord
+from components.readers.record import FaceRecord, Uncut
 from data_validation.errors import InputError
 
 FILE_NAME = "pairs.txt"
@@ -75,12 +75,14 @@ class LfwPairsReader:
 
     def load(self, item: LfwImage) -> FaceRecord:
         """Reads one image file; see `Reader.load`."""
+        picture = read_image(self._root, item.path)
         return FaceRecord(
             filename=pseudonymous(self.source, item.path),
-            image=cut_face(read_image(self._root, item.path), self._box),
+            image=cut_face(picture, self._box),
             split="test",
             source=self.source,
             labels={LABEL: pseudonym(self.source, item.path.split("/")[0])},
+            uncut=Uncut(picture, self._box),
         )
 
     def pairs(self) -> list[Pair]:

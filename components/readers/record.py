@@ -4,7 +4,7 @@ import hashlib
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,6 +23,18 @@ class RecordDropped(Exception):
     """A readable record that a cleaning rule leaves out. Counted by reason, free of the rejected budget."""
 
 
+class Uncut(NamedTuple):
+    """A picture out of which a reader cuts the face.
+
+    Attributes:
+        image: The encoded picture.
+        box: Left, top, width and height of the face in pixels; empty where the data set does not tell.
+    """
+
+    image: bytes
+    box: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True)
 class FaceRecord:
     """One labelled image.
@@ -35,6 +47,7 @@ class FaceRecord:
         labels: The task's labels and attributes by feature name.
         ragged: Features of any length by name, int64 or float32 [N]; the type says the kind where N is 0.
             Those of integers are flags, whose values the account of what was read counts.
+        uncut: The picture that a reader has cut the image out of, for alignment; it is not written.
     """
 
     filename: str
@@ -43,6 +56,7 @@ class FaceRecord:
     source: str
     labels: Mapping[str, str | int | float]
     ragged: Mapping[str, np.ndarray] = field(default_factory=dict)
+    uncut: Uncut | None = None
 
 
 class Reader(Protocol):

@@ -40,7 +40,9 @@ def write_csv(folder: Path, rows: Sequence[str]) -> Path:
     return folder
 
 
-def generate(sources: Sequence[Path], output: Path, **changes: Any) -> tuple[Path, dict[str, Any]]:
+def generate(
+    sources: Sequence[Path], output: Path, detector: tfx.dsl.Artifact | None = None, **changes: Any
+) -> tuple[Path, dict[str, Any]]:
     """Runs driver and executor as TFX does; returns the artifact's folder and the driver's properties."""
     artifact = tfx.types.standard_artifacts.Examples()
     artifact.uri = str(output)
@@ -58,7 +60,8 @@ def generate(sources: Sequence[Path], output: Path, **changes: Any) -> tuple[Pat
     resolved = {
         key: getattr(value, value.WhichOneof("value")) for key, value in answer.exec_properties.items()
     }
-    FaceExampleGenExecutor().Do({}, {"examples": [artifact]}, resolved)
+    inputs = {"detector": [detector]} if detector else {}
+    FaceExampleGenExecutor().Do(inputs, {"examples": [artifact]}, resolved)
     return output, resolved
 
 
@@ -111,7 +114,8 @@ def test_writes_the_splits_of_the_data_set(tmp_path: Path) -> None:
         "test": {"fer2013.csv:5", "fer2013.csv:9"},
     }
     assert {text(example, "split") for example in examples(output, "eval")} == {"eval"}
-    assert not Ingestion.load(output).flags
+    account = Ingestion.load(output)
+    assert not account.flags and not account.alignment
 
 
 def test_rejected_records_are_written_with_their_reason(tmp_path: Path) -> None:

@@ -1,0 +1,215 @@
+"""Faces are found by a detection model and aligned while data is read."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import toy_detector
+from PIL import Image
+from test_face_example_gen import examples, generate, good_rows, text, write_csv
+
+from components.aligned_reading import ALIGNED, ELSEWHERE, NO_DIRECTION, NO_FACE, align_record
+from components.alignment import SIDE, TEMPLATE
+from components.compat import tfx
+from components.face_finder import Face, FaceFinder, cut_out, face_at, read_rgb
+from components.readers.att import AttReader
+from components.readers.lfw_pairs import LfwPairsReader
+from components.readers.record import FaceRecord, Uncut
+from data_validation.errors import InputError
+from data_validation.image_quality import UnreadableImageError
+from data_validation.ingestion import Ingestion
+
+WIDTH, HEIGHT = 240, 160
+COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255)]
+
+
+def turned(x, y):
+    """Five points around a place: smaller than the template, and turned by some 17 degrees."""
+    return np.float32((TEMPLATE - 56.0) @ np.array([(0.6, 0.18), (-0.18, 0.6)]) + np.array([x, y]))
+
+
+LEFT = Face((20.0, 30.0, 100.0, 130.0), 0.9, turned(60, 80))
+RIGHT = Face((140.0, 40.0, 200.0, 120.0), 0.8, turned(170, 80))
+LEFT_BOX, RIGHT_BOX = (25, 35, 70, 90), (145, 45, 50, 70)
+
+
+@pytest.fixture(scope="module")
+def finder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    return FaceFinder(toy_detector.save(folder, [RIGHT, LEFT], WIDTH, HEIGHT))
+
+
+def scene(*faces, seen=True):
+    """A grey picture with a spot of colour on each point of each face; black where it is not to be seen."""
+    picture = np.full((HEIGHT, WIDTH, 3), 90 if seen else 0, np.uint8)
+    for face in faces:
+        for (x, y), colour in zip(face.points.round().astype(int), COLOURS, strict=True):
+            picture[y - 4 : y + 5, x - 4 : x + 5] = colour
+    return picture
+
+
+def record_of(encoded, box=None):
+    uncut = None if box is None else Uncut(encoded, box)
+    return FaceRecord("a.png", encoded, "test", "somewhere", {"identity": "x"}, uncut=uncut)
+
+
+def opened(encoded):
+    image = Image.open(io.BytesIO(encoded))
+    image.load()
+    return image
+
+
+def spots(image):
+    """The colours of an image at the places of the template."""
+    return [image.convert("RGB").getpixel((round(x), round(y))) for x, y in TEMPLATE]
+
+
+# Finding
+
+
+def test_finds_faces_in_pixels(finder):
+    faces = finder.find(scene())
+    assert [face.score for face in faces] == pytest.approx([0.9, 0.8])
+    for found, face in zip(faces, [LEFT, RIGHT], strict=True):
+        assert found.box == pytest.approx(face.box, abs=1e-3)
+        assert (found.points.dtype, found.points.shape) == (np.float32, (5, 2))
+        np.testing.assert_allclose(found.points, face.points, atol=1e-3)
+
+
+def test_finds_nothing_where_there_is_nothing(finder):
+    assert finder.find(scene(seen=False)) == []
+
+
+@pytest.mark.parametrize("place", [(25, 35, 95, 125), (145, 45, 195, 115)])
+def test_the_face_at_a_place(place):
+    expected = LEFT if place[0] < WIDTH / 2 else RIGHT
+    assert face_at([LEFT, RIGHT], place) is expected
+    assert face_at([RIGHT, LEFT], place) is expected
+
+
+def test_of_two_faces_around_a_place_the_better_overlap_counts():
+    small = Face((50.0, 70.0, 70.0, 90.0), 0.99, LEFT.points)
+    assert face_at([small, LEFT], (25, 35, 95, 125)) is LEFT
+    assert face_at([small, LEFT], (52, 72, 68, 88)) is small
+
+
+def test_no_face_where_the_place_is():
+    # RIGHT reaches into the place, but somebody else's face does that too.
+    assert face_at([LEFT, RIGHT], (95, 40, 150, 120)) is None
+    assert face_at([], (0, 0, 9, 9)) is None
+
+
+def test_refuses_what_is_no_detection_model(tmp_path):
+    with pytest.raises(InputError, match=rf"^{tmp_path}/none: cannot be loaded as a SavedModel: "):
+        FaceFinder(tmp_path / "none")
+    model = tf.Module()
+    serve = tf.function(lambda x: {"y": x}, input_signature=[tf.TensorSpec([], name="x")])
+    tf.saved_model.save(model, str(tmp_path / "other"), {"serving_default": serve.get_concrete_function()})
+    with pytest.raises(InputError, match=r"the signature 'pixels', found .*serving_default$"):
+        FaceFinder(tmp_path / "other")
+
+
+def test_faces_of_grey_pictures_stay_grey():
+    grey = np.tile(np.arange(WIDTH, dtype=np.uint8), (HEIGHT, 1))
+    rgb = np.repeat(grey[..., None], 3, axis=-1)
+    assert (cut_out(rgb, LEFT).mode, cut_out(scene(LEFT), LEFT).mode) == ("L", "RGB")
+    np.testing.assert_array_equal(cut_out(rgb, LEFT), np.asarray(cut_out(rgb, LEFT).convert("RGB"))[..., 1])
+
+
+def test_reads_pixels_as_training_does(encode):
+    picture = scene(LEFT)
+    np.testing.assert_array_equal(read_rgb(encode(picture)), picture)
+    assert read_rgb(encode(Image.fromarray(picture).convert("L"))).shape == (HEIGHT, WIDTH, 3)
+    broken = encode(Image.fromarray(picture), "JPEG")[:900]
+    for junk in (b"", b"junk", broken):
+        with pytest.raises(UnreadableImageError, match=r"^image cannot be decoded: "):
+            read_rgb(junk)
+
+
+# Records
+
+
+@pytest.mark.parametrize(("box", "face"), [(LEFT_BOX, LEFT), (RIGHT_BOX, RIGHT)])
+def test_the_face_at_the_readers_box_is_aligned(finder, encode, box, face):
+    record, outcome = align_record(record_of(encode(scene(face)), box), finder.find)
+    image = opened(record.image)
+    assert outcome == ALIGNED
+    assert (image.format, image.mode, image.size) == ("PNG", "RGB", (SIDE, SIDE))
+    assert spots(image) == COLOURS
+    assert (record.labels, record.uncut) == ({"identity": "x"}, None)
+
+
+def test_without_a_box_the_face_in_the_middle_is_meant(encode):
+    middle = Face((90.0, 40.0, 150.0, 120.0), 0.3, turned(120, 80))
+    record, outcome = align_record(record_of(encode(scene(middle))), lambda rgb: [LEFT, RIGHT, middle])
+    assert (outcome, spots(opened(record.image))) == (ALIGNED, COLOURS)
+
+
+@pytest.mark.parametrize("box", [None, ()])
+def test_faces_at_the_sides_are_not_taken_for_the_one_in_the_middle(finder, encode, box):
+    before = record_of(encode(scene(LEFT, RIGHT)), box)
+    assert align_record(before, finder.find) == (before, ELSEWHERE)
+
+
+def test_a_record_without_a_face_stays_as_it_is(finder, encode):
+    before = record_of(encode(scene(seen=False)), LEFT_BOX)
+    assert align_record(before, finder.find) == (before, NO_FACE)
+
+
+def test_five_points_at_one_place_are_no_direction(encode):
+    flat = Face(LEFT.box, 0.9, np.zeros((5, 2), np.float32))
+    before = record_of(encode(scene()), LEFT_BOX)
+    assert align_record(before, lambda rgb: [flat]) == (before, NO_DIRECTION)
+
+
+def test_lfw_is_aligned_in_the_whole_picture(finder, encode, tmp_path):
+    """Its own box would have cut points away; it is what is left where no face is found."""
+    (tmp_path / "pairs.txt").write_text("1\nAnn\t1\t2\nAnn\t1\tBob\t1\n")
+    pictures = {"Ann_0001": scene(RIGHT), "Ann_0002": scene(RIGHT, seen=False), "Bob_0001": scene(RIGHT)}
+    for name, picture in pictures.items():
+        file = tmp_path / "lfw" / name[:3] / f"{name}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encode(picture))
+    reader = LfwPairsReader(tmp_path, (165, 75, 10, 10))
+    records = [reader.load(item) for item in reader.items()]
+    answers = [align_record(record, finder.find) for record in records]
+    assert [outcome for _, outcome in answers] == [ALIGNED, NO_FACE, ALIGNED]
+    assert spots(opened(answers[0][0].image)) == COLOURS
+    assert answers[1][0] is records[1]
+    assert opened(answers[1][0].image).size == (SIDE, SIDE)
+
+
+def test_att_is_aligned_in_grey(tmp_path):
+    (tmp_path / "s1").mkdir()
+    pixels = np.tile(np.arange(92, dtype=np.uint8), (112, 1))
+    (tmp_path / "s1" / "1.pgm").write_bytes(b"P5 92 112 255\n" + pixels.tobytes())
+    face = Face((10.0, 10.0, 80.0, 100.0), 0.9, turned(46, 56))
+    record, outcome = align_record(AttReader(tmp_path, (0, 5, 92, 101)).load("s1/1.pgm"), lambda rgb: [face])
+    assert (outcome, opened(record.image).mode) == (ALIGNED, "L")
+
+
+# The node
+
+
+def test_the_node_aligns_and_counts(tmp_path):
+    """The first row of FER-2013, whose first pixel is black, is the only one without a face."""
+    face = Face((4.0, 4.0, 44.0, 44.0), 0.9, np.float32(TEMPLATE * (48.0 / SIDE)))
+    model = tfx.types.standard_artifacts.Model()
+    model.uri = str(tmp_path / "model")
+    toy_detector.save(tmp_path / "model" / "Format-Serving", [face], 48, 48)
+    output, _ = generate([write_csv(tmp_path / "data", good_rows())], tmp_path / "out", detector=model)
+    widths = {
+        text(example, "image/filename"): example.features.feature["image/width"].int64_list.value[0]
+        for split in ("train", "eval", "test")
+        for example in examples(output, split)
+    }
+    assert widths == {"fer2013.csv:2": 48, **{f"fer2013.csv:{line}": SIDE for line in range(3, 10)}}
+    account = Ingestion.load(output)
+    assert account.alignment == {
+        ("train", "fer2013", NO_FACE): 1,
+        ("train", "fer2013", ALIGNED): 3,
+        ("eval", "fer2013", ALIGNED): 2,
+        ("test", "fer2013", ALIGNED): 2,
+    }
+    assert account.total("records") == 8
