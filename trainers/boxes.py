@@ -145,7 +145,8 @@ def crops(image: tf.Tensor, boxes: tf.Tensor, side: int, samples: int = 1) -> tf
 
     Args:
         image: [H, W, 3], uint8 0..255 or float32 0..1.
-        boxes: float32 [N, 4]; they may reach outside.
+        boxes: float32 [N, 4]; they may reach outside. N should be in the static shape: TensorFlow's optimiser
+            warns that it does not know the cost of an unknown number, and no setting keeps it from that.
         side: Height and width wanted.
         samples: Each pixel is the mean of samples x samples places, each taken as told. Boxes larger than
             2 samples side lose pixels between places: then the result is noisy.
@@ -168,7 +169,7 @@ def crops(image: tf.Tensor, boxes: tf.Tensor, side: int, samples: int = 1) -> tf
     taken = tf.image.crop_and_resize(
         framed[tf.newaxis],
         tf.concat([first, last], axis=1),
-        tf.zeros([tf.shape(boxes)[0]], tf.int32),
+        tf.zeros(tf.shape(boxes)[:1], tf.int32),
         [places, places],
         extrapolation_value=float(grey),
     )

@@ -4,6 +4,8 @@ P-Net looks at windows of 12 pixels in the image made smaller step by step; R-Ne
 faces, at 24 pixels; O-Net at what is left, at 48 pixels (Zhang, Zhang, Li, Qiao 2016, section II A). Between
 the networks, boxes are moved as the network says, made square, and thinned out by non-maximum suppression.
 
+Boxes are of the pixels as stored: an orientation in an image's EXIF data changes nothing.
+
 The work is bounded: images are made smaller to LONGEST_SIDE, each step of the pyramid and each stage passes a
 number of boxes on, and settings that a request brings have limits. So is the memory: one trace serves all
 sizes, and the networks see few different shapes (see STEP and the batches), because oneDNN keeps kernels for
@@ -307,6 +309,10 @@ class Cascade(tf.Module):
                 tf.reduce_all((factor >= FACTOR_LEAST) & (factor <= FACTOR_MOST)),
                 [f"factor: expected {FACTOR_LEAST:g} to {FACTOR_MOST:g}, found", factor],
             ),
+            tf.debugging.Assert(
+                tf.reduce_all((thresholds >= 0.0) & (thresholds <= 1.0)),
+                ["thresholds: expected 0 to 1, found", thresholds],
+            ),
         ]
         with tf.control_dependencies(checks):
             image_bytes = tf.identity(image_bytes)
@@ -431,10 +437,14 @@ def _in_batches(
     """Runs a network over windows float32 [N, 4] of an image, in batches of one size; outputs [N, values]."""
     count = tf.shape(windows)[0]
     filled = tf.pad(windows, [[0, tf.math.floormod(-count, batch)], [0, 0]])
-    pixels = boxes.crops(image, filled, side, SAMPLES)
+
+    def outputs_of(each: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = network(boxes.crops(image, each, side, SAMPLES))
+        return {name: found[name] for name in OUTPUTS}
+
     outputs = tf.map_fn(
-        _unconverted(lambda each: {name: network(each)[name] for name in OUTPUTS}),
-        tf.reshape(pixels, [-1, batch, side, side, 3]),
+        _unconverted(outputs_of),
+        tf.reshape(filled, [-1, batch, 4]),
         parallel_iterations=1,
         fn_output_signature={
             name: tf.TensorSpec([batch, values], tf.float32) for name, values in OUTPUTS.items()

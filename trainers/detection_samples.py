@@ -257,12 +257,15 @@ def samples_of(
     kind, nearest = label(windows, faces)
     chosen = choose(seed, kind, wanted)
     windows, nearest = tf.gather(windows, chosen), tf.gather(nearest, chosen)
+    count, most = tf.shape(chosen)[0], sum(wanted)
+    # Always as many, see `trainers.boxes.crops`; added windows, which have no area, are cut off again.
+    filled = tf.ensure_shape(tf.pad(windows, [[0, most - count], [0, 0]]), [most, 4])
     targets = Targets(
         kind=tf.gather(kind, chosen),
         offsets=boxes.encode_offsets(windows, nearest),
         landmarks=tf.zeros([tf.shape(chosen)[0], 5, 2]),
     )
-    return Samples(boxes.crops(image, windows, side, samples), targets)
+    return Samples(boxes.crops(image, filled, side, samples)[:count], targets)
 
 
 def landmark_samples(
@@ -288,15 +291,17 @@ def landmark_samples(
     Returns:
         At most `count` samples of the kind LANDMARK.
     """
-    windows = _near(seed, face[tf.newaxis], count, _LANDMARK_MOVE)
-    windows = tf.boolean_mask(windows, boxes.iou(windows, face[tf.newaxis])[:, 0] >= POSITIVE_FROM)
+    windows = tf.ensure_shape(_near(seed, face[tf.newaxis], count, _LANDMARK_MOVE), [count, 4])
+    pixels = boxes.crops(image, windows, side, samples)
+    near = boxes.iou(windows, face[tf.newaxis])[:, 0] >= POSITIVE_FROM
+    windows, pixels = tf.boolean_mask(windows, near), tf.boolean_mask(pixels, near)
     kept = tf.shape(windows)[0]
     targets = Targets(
         kind=tf.fill([kept], LANDMARK),
         offsets=boxes.encode_offsets(windows, tf.repeat(face[tf.newaxis], kept, axis=0)),
         landmarks=boxes.encode_landmarks(windows, tf.repeat(landmarks[tf.newaxis], kept, axis=0)),
     )
-    return Samples(boxes.crops(image, windows, side, samples), targets)
+    return Samples(pixels, targets)
 
 
 def augmented(seed: tf.Tensor, batch: Samples, colours: Augmentation) -> Samples:

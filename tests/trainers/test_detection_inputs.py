@@ -224,6 +224,8 @@ def test_settings_that_are_nan_are_the_model_s_own(exported: Exported) -> None:
         ((np.nan, 0.95, OWN[2]), r"factor: expected 0.5 to 0.85, found\] \[0.709 0.95\]"),
         ((np.nan, 0.3, OWN[2]), r"factor: expected 0.5 to 0.85, found\] \[0.709 0.3\]"),
         ((np.nan, np.inf, OWN[2]), r"factor: expected 0.5 to 0.85, found\] \[0.709 inf\]"),
+        ((np.nan, np.nan, (0.5, 0.5, 1.5)), r"thresholds: expected 0 to 1, found\].*0.5 0.5 1.5"),
+        ((np.nan, np.nan, (-0.1, 0.5, 0.5)), r"thresholds: expected 0 to 1, found\].*-0.1 0.5 0.5"),
     ],
 )
 def test_settings_of_a_request_have_limits(exported: Exported, row: Any, named: str) -> None:
@@ -232,7 +234,7 @@ def test_settings_of_a_request_have_limits(exported: Exported, row: Any, named: 
 
 
 @pytest.mark.parametrize(
-    "row", [(np.inf, np.nan, OWN[2]), (1e9, np.nan, OWN[2]), (np.nan, np.nan, (np.nan, np.nan, 1.5))]
+    "row", [(np.inf, np.nan, OWN[2]), (1e9, np.nan, OWN[2]), (np.nan, np.nan, (np.nan, np.nan, 1.0))]
 )
 def test_settings_that_no_face_meets_find_none(exported: Exported, row: Any) -> None:
     assert_finds_nothing(exported.detect([PNG], [row]))
