@@ -312,6 +312,7 @@ class Cascade(tf.Module):
             tf.debugging.Assert(
                 tf.reduce_all((thresholds >= 0.0) & (thresholds <= 1.0)),
                 ["thresholds: expected 0 to 1, found", thresholds],
+                summarize=30,
             ),
         ]
         with tf.control_dependencies(checks):
