@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import detection_runs
 import people_runs
 import pytest
 import verification_runs
@@ -68,3 +69,13 @@ def age_run(
     # The age model stands on the trunk of the verification model.
     assert verification_run.record.pushed_to, verification_run.record.error
     return people_runs.run(people_runs.request("age", people_workspace, people_samples))
+
+
+@pytest.fixture(scope="session")
+def detection_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return detection_runs.write_samples(tmp_path_factory.mktemp("scenes"))
+
+
+@pytest.fixture(scope="session")
+def detection_run(detection_samples: Path, people_workspace: settings.Workspace) -> PeopleRun:
+    return people_runs.run(detection_runs.request(people_workspace, detection_samples))
