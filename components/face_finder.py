@@ -1,11 +1,13 @@
-"""Finds faces in pictures with a trained detection model: the same for reading data and for serving.
+"""Finds faces in pictures with a trained detection model: the same for reading data and for the command line.
 
-A place in a picture is told by the edges of pixels: the first pixel is from 0 to 1.
+A place in a picture, be it an edge of a box or a point, is told from the left and upper edge of the picture:
+the first pixel is from 0 to 1. Only `cut_out` counts otherwise, for the alignment.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,8 +19,10 @@ from data_validation.image_quality import UnreadableImageError, read_size
 from trainers.imaging import decode
 
 SIGNATURE = "pixels"
-# From the edges of pixels, which detectors tell, to their middles, from which alignment counts.
-_TO_MIDDLE = 0.5
+OUTPUTS = ("num_detections", "detection_boxes", "detection_scores", "detection_keypoints")
+"""What a detection model answers with, whatever it is asked by."""
+# From edges of pixels to their middles, from which alignment counts.
+_TO_MIDDLE = -0.5
 
 
 @dataclass(frozen=True)
@@ -26,15 +30,46 @@ class Face:
     """A face in a picture.
 
     Attributes:
-        box: Left, top, right and bottom edge in pixels.
+        box: Left, top, right and bottom edge in pixels, inside of the picture.
         score: How sure the model is, 0 to 1.
-        points: Eyes, nose and corners of the mouth, left before right as seen; float32 [5, 2], x and y in
-            pixels from the middle of the first one, as `components.alignment.align` takes them.
+        points: Eyes, nose and corners of the mouth, left before right as seen; float64 [5, 2], x and y in
+            pixels.
     """
 
     box: tuple[float, float, float, float]
     score: float
     points: np.ndarray
+
+    @property
+    def area(self) -> float:
+        """Square pixels of the box."""
+        return _area(self.box)
+
+
+def faces_of(answer: Mapping[str, Any], width: int, height: int) -> list[Face]:
+    """Reads a detection model's answer for one picture.
+
+    Args:
+        answer: What a signature of the model answers for a batch of one, see OUTPUTS: `num_detections` int32
+            [1], `detection_boxes` float32 [1, K, 4] (ymin, xmin, ymax, xmax, as shares of the picture),
+            `detection_scores` float32 [1, K], `detection_keypoints` float32 [1, K, 5, 2] (y, x, likewise);
+            tensors or arrays.
+        width: Columns of the picture.
+        height: Rows of the picture.
+
+    Returns:
+        The faces, the highest score first; none is no error.
+    """
+    count, boxes, scores, points = (np.asarray(answer[name])[0] for name in OUTPUTS)
+    size = np.array((width, height), np.float64)
+    edges = boxes[:count, [1, 0, 3, 2]] * np.tile(size, 2)
+    faces = [
+        Face((left, top, right, bottom), score, five)
+        for (left, top, right, bottom), score, five in zip(
+            edges.tolist(), scores[:count].tolist(), points[:count, :, ::-1] * size, strict=True
+        )
+    ]
+    return sorted(faces, key=lambda face: -face.score)
 
 
 class FaceFinder:
@@ -70,19 +105,8 @@ class FaceFinder:
         Returns:
             The faces, the highest score first; none where the model finds none.
         """
-        answer = {key: value.numpy()[0] for key, value in self._call(pixels=tf.constant(rgb[None])).items()}
-        count = int(answer["num_detections"])
         height, width = rgb.shape[:2]
-        # ymin, xmin, ymax, xmax and y, x, as shares of the picture.
-        boxes = answer["detection_boxes"][:count, [1, 0, 3, 2]] * (width, height, width, height)
-        points = answer["detection_keypoints"][:count, :, ::-1] * (width, height) - _TO_MIDDLE
-        faces = [
-            Face(box=(left, top, right, bottom), score=float(score), points=five.astype(np.float32))
-            for (left, top, right, bottom), score, five in zip(
-                boxes.tolist(), answer["detection_scores"][:count], points, strict=True
-            )
-        ]
-        return sorted(faces, key=lambda face: -face.score)
+        return faces_of(self._call(pixels=tf.constant(rgb[None])), width, height)
 
 
 def read_rgb(encoded: bytes) -> np.ndarray:
@@ -137,7 +161,12 @@ def cut_out(rgb: np.ndarray, face: Face) -> Image.Image:
         InputError: The five points are all at one place.
     """
     grey = (rgb == rgb[..., :1]).all()
-    return align(Image.fromarray(rgb[..., 0] if grey else rgb), face.points)
+    return align(Image.fromarray(rgb[..., 0] if grey else rgb), face.points + _TO_MIDDLE)
+
+
+def _area(box: tuple[float, ...]) -> float:
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)
 
 
 def _iou(first: tuple[float, ...], second: tuple[float, ...]) -> float:
@@ -145,5 +174,5 @@ def _iou(first: tuple[float, ...], second: tuple[float, ...]) -> float:
     edges = zip(first[2:], second[2:], first[:2], second[:2], strict=True)
     sides = [max(0.0, min(end, other) - max(start, before)) for end, other, start, before in edges]
     shared = sides[0] * sides[1]
-    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)) - shared
+    union = _area(first) + _area(second) - shared
     return shared / union if union > 0.0 else 0.0

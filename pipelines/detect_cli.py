@@ -18,7 +18,8 @@ from pipelines.pictures import SUFFIXES, pictures_in, progress, read_file, uprig
 from pipelines.pushed_model import described
 
 if TYPE_CHECKING:
-    from pipelines.detector import Detector, FoundFace
+    from components.face_finder import Face
+    from pipelines.detector import Detector
     from trainers.cascade import CascadeSettings
 
 console = Console()
@@ -44,7 +45,7 @@ class _Found(NamedTuple):
     path: Path
     width: int
     height: int
-    faces: tuple["FoundFace", ...]
+    faces: list["Face"]
 
 
 def detect(
@@ -241,7 +242,7 @@ def _as_json(found: Sequence[_Found], detector: "Detector", settings: "CascadeSe
     }
 
 
-def _face(face: "FoundFace") -> dict[str, object]:
+def _face(face: "Face") -> dict[str, object]:
     from pipelines.detector import LANDMARKS
 
     left, top, right, bottom = face.box
@@ -251,7 +252,7 @@ def _face(face: "FoundFace") -> dict[str, object]:
         "score": round(face.score, 4),
         "landmarks": {
             name: [round(value, 2) for value in point]
-            for name, point in zip(LANDMARKS, face.points, strict=True)
+            for name, point in zip(LANDMARKS, face.points.tolist(), strict=True)
         },
     }
 

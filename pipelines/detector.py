@@ -1,10 +1,8 @@
 """The pushed detection model in this process: the faces of a picture, without a server."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PIL import Image
 
 from data_validation.errors import InputError, one_line
@@ -13,36 +11,15 @@ from pipelines.pushed_model import PushedModel, load_signature, need_pushed, rea
 from pipelines.settings import Workspace
 
 if TYPE_CHECKING:
+    from components.face_finder import Face
     from trainers.cascade import CascadeSettings
 
 MODEL = "detection"
 LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 """Names of a face's points in their order; left and right as seen."""
 _SIGNATURE = "detect"
-_OUTPUTS = ("num_detections", "detection_boxes", "detection_scores", "detection_keypoints")
 _SETTINGS = Path("assets.extra") / "cascade.json"
 _LONGEST_SIDE = "longest_side"
-
-
-@dataclass(frozen=True)
-class FoundFace:
-    """A face in a picture; places in pixels from the left and upper edge (the first pixel is 0 to 1).
-
-    Attributes:
-        box: Left, top, right and bottom, inside of the picture.
-        score: How sure the model is, 0 to 1.
-        points: x and y of eyes, nose and corners of the mouth, as LANDMARKS names them.
-    """
-
-    box: tuple[float, float, float, float]
-    score: float
-    points: tuple[tuple[float, float], ...]
-
-    @property
-    def area(self) -> float:
-        """Square pixels of the box."""
-        left, top, right, bottom = self.box
-        return (right - left) * (bottom - top)
 
 
 class Detector:
@@ -64,20 +41,21 @@ class Detector:
         Raises:
             InputError: The model cannot be loaded or finds no faces, or its settings cannot be read.
         """
+        # It imports TensorFlow.
+        from components.face_finder import OUTPUTS
+
         self.version = f"{MODEL}/{int(pushed.folder.name)}"
         self.source = pushed.source
         self.settings, self.longest_side = _read_settings(pushed.folder / _SETTINGS)
         self._model, self._signature = load_signature(pushed.folder, _SIGNATURE)
         found = self._signature.structured_outputs
-        if not set(_OUTPUTS) <= set(found):
+        if not set(OUTPUTS) <= set(found):
             raise InputError(
-                f"{pushed.folder}: {_SIGNATURE}: expected the outputs {', '.join(_OUTPUTS)}, "
+                f"{pushed.folder}: {_SIGNATURE}: expected the outputs {', '.join(OUTPUTS)}, "
                 f"found {', '.join(sorted(found))}"
             )
 
-    def find(
-        self, image: Image.Image, name: str, settings: "CascadeSettings | None" = None
-    ) -> tuple[FoundFace, ...]:
+    def find(self, image: Image.Image, name: str, settings: "CascadeSettings | None" = None) -> list["Face"]:
         """Finds the faces of a picture.
 
         Args:
@@ -93,6 +71,8 @@ class Detector:
         """
         import tensorflow as tf
 
+        from components.face_finder import faces_of
+
         chosen = settings or self.settings
         try:
             # Encoded again, because the model takes settings with encoded images only.
@@ -104,7 +84,7 @@ class Detector:
             )
         except tf.errors.OpError as error:
             raise InputError(f"{name}: the model fails on it: {one_line(error)}") from error
-        return _faces({key: answer[key].numpy()[0] for key in _OUTPUTS}, image.size)
+        return faces_of(answer, *image.size)
 
 
 def load_detector(workspace: Workspace) -> Detector:
@@ -117,21 +97,6 @@ def load_detector(workspace: Workspace) -> Detector:
         InputError: None has been pushed, or it cannot be loaded.
     """
     return Detector(need_pushed(workspace, MODEL))
-
-
-def _faces(answer: dict[str, np.ndarray], size: tuple[int, int]) -> tuple[FoundFace, ...]:
-    """Reads the model's answer for one picture of this width and height."""
-    count = int(answer["num_detections"])
-    # y before x, as shares of height and width.
-    scale = np.array(size[::-1], np.float64)
-    boxes = answer["detection_boxes"][:count] * np.tile(scale, 2)
-    points = (answer["detection_keypoints"][:count] * scale)[..., ::-1]
-    return tuple(
-        FoundFace((left, top, right, bottom), score, tuple((x, y) for x, y in five))
-        for (top, left, bottom, right), score, five in zip(
-            boxes.tolist(), answer["detection_scores"][:count].tolist(), points.tolist(), strict=True
-        )
-    )
 
 
 def _read_settings(file: Path) -> tuple["CascadeSettings", int]:

@@ -2,21 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from components.alignment import align
 from components.readers.face_box import cut_face
 from components.readers.record import RecordRejected
 from data_validation.errors import InputError
-from pipelines.detector import MODEL, Detector, FoundFace
+from pipelines.detector import MODEL, Detector
 from pipelines.pictures import as_png, upright
 from pipelines.pushed_model import REAL, described, find_pushed
 from pipelines.settings import Workspace
 
-# From places that count from the edge of the first pixel to those of `align`, which count from its middle.
-_TO_MIDDLE = -0.5
+if TYPE_CHECKING:
+    from components.face_finder import Face
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,15 @@ def _cut_box(encoded: bytes, box: Sequence[int], name: str) -> bytes:
 
 
 def _find_and_align(encoded: bytes, name: str, detector: Detector, largest: bool) -> bytes:
+    # It imports TensorFlow.
+    from components.face_finder import cut_out
+
     image = upright(encoded, name)
     face = _the_one(detector.find(image, name), name, largest)
-    return as_png(align(image, np.array(face.points) + _TO_MIDDLE))
+    return as_png(cut_out(np.asarray(image), face))
 
 
-def _the_one(faces: Sequence[FoundFace], name: str, largest: bool) -> FoundFace:
+def _the_one(faces: Sequence["Face"], name: str, largest: bool) -> "Face":
     if not faces:
         raise InputError(
             f"{name}: expected one face, found none; --aligned takes a picture for an aligned face as it is"

@@ -1,10 +1,12 @@
 """Draws what was found into pictures."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipelines.detector import FoundFace
+if TYPE_CHECKING:
+    from components.face_finder import Face
 
 _BOX, _POINT, _RIM = (64, 255, 64), (255, 64, 64), (0, 0, 0)
 # A line is this share of the longer side of the picture, a letter this many lines high.
@@ -12,7 +14,7 @@ _LINE = 1 / 400
 _LETTER = 7
 
 
-def draw_faces(image: Image.Image, faces: Sequence[FoundFace]) -> Image.Image:
+def draw_faces(image: Image.Image, faces: Sequence["Face"]) -> Image.Image:
     """Draws the box, the score and the five points of each face.
 
     Args:
@@ -30,7 +32,7 @@ def draw_faces(image: Image.Image, faces: Sequence[FoundFace]) -> Image.Image:
         left, top, right, bottom = face.box
         # A box's edges lie between pixels, a pen's on them.
         pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=_BOX, width=line)
-        for x, y in face.points:
+        for x, y in face.points.tolist():
             pen.circle((x - 0.5, y - 0.5), 1.5 * line, fill=_POINT)
         words = f"{face.score:.2f}"
         height = font.getbbox(words)[3] + 2 * line

@@ -11,7 +11,7 @@ from tfx.types.channel_utils import external_pipeline_artifact_query
 import data_validation
 from components.anomaly_gate import AnomalyGate
 from components.blessed_model import LatestOtherBlessedModelStrategy, LatestServableModelStrategy
-from components.compat import tfx
+from components.compat import beam_args, tfx
 from components.curated_schema import CuratedSchema
 from components.evaluation.assessments import assessment
 from components.evaluation.evaluators import EvaluatorInputs
@@ -224,7 +224,7 @@ def build_pipeline(
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             str(workspace.metadata)
         ),
-        beam_pipeline_args=list(settings.run.beam_args),
+        beam_pipeline_args=beam_args(settings.run.beam_args),
     )
 
 

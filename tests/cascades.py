@@ -4,6 +4,7 @@ import trainers  # noqa: F401  (first: it chooses Keras 2)
 
 # isort: split
 
+import functools
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -25,8 +26,9 @@ SCENES: list[tuple[tuple[int, int], list[tuple[int, int, int]]]] = [
 ]
 
 
+@functools.cache
 def square_finder() -> Cascade:
-    """A cascade that finds bright squares."""
+    """A cascade that finds bright squares; one for all tests, because tracing it takes seconds."""
     return Cascade(bright_middles, extent_with_room, bright_extent, CascadeSettings(most_faces=20))
 
 

@@ -15,6 +15,14 @@ from pipelines.tasks import TASKS
 
 
 @pytest.fixture(scope="session")
+def detection_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model that finds red and green things; who changes it makes a copy."""
+    import toy_detection
+
+    return toy_detection.save(tmp_path_factory.mktemp("detection") / str(toy_detection.VERSION))
+
+
+@pytest.fixture(scope="session")
 def emotion_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from components.samples import emotion
 

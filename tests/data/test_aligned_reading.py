@@ -1,18 +1,19 @@
 """Faces are found by a detection model and aligned while data is read."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import toy_detector
+import toy_detection
 from PIL import Image
-from test_face_example_gen import examples, generate, good_rows, text, write_csv
+from test_face_example_gen import examples, generate, text
 
 from components.aligned_reading import ALIGNED, ELSEWHERE, NO_DIRECTION, NO_FACE, align_record
-from components.alignment import SIDE, TEMPLATE
+from components.alignment import SIDE, TEMPLATE, align
 from components.compat import tfx
-from components.face_finder import Face, FaceFinder, cut_out, face_at, read_rgb
+from components.face_finder import Face, FaceFinder, cut_out, face_at, faces_of, read_rgb
 from components.readers.att import AttReader
 from components.readers.lfw_pairs import LfwPairsReader
 from components.readers.record import FaceRecord, Uncut
@@ -26,7 +27,7 @@ COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255)]
 
 def turned(x, y):
     """Five points around a place: smaller than the template, and turned by some 17 degrees."""
-    return np.float32((TEMPLATE - 56.0) @ np.array([(0.6, 0.18), (-0.18, 0.6)]) + np.array([x, y]))
+    return (TEMPLATE - 56.0) @ np.array([(0.6, 0.18), (-0.18, 0.6)]) + np.array([x, y])
 
 
 LEFT = Face((20.0, 30.0, 100.0, 130.0), 0.9, turned(60, 80))
@@ -35,16 +36,21 @@ LEFT_BOX, RIGHT_BOX = (25, 35, 70, 90), (145, 45, 50, 70)
 
 
 @pytest.fixture(scope="module")
-def finder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    return FaceFinder(toy_detector.save(folder, [RIGHT, LEFT], WIDTH, HEIGHT))
+def finder(detection_model):
+    return FaceFinder(detection_model)
+
+
+def find_both(rgb):
+    """In the place of a model: knows the pictures of `scene`, if it sees them whole."""
+    assert rgb.shape == (HEIGHT, WIDTH, 3)
+    return [LEFT, RIGHT] if rgb[0, 0].any() else []
 
 
 def scene(*faces, seen=True):
     """A grey picture with a spot of colour on each point of each face; black where it is not to be seen."""
     picture = np.full((HEIGHT, WIDTH, 3), 90 if seen else 0, np.uint8)
     for face in faces:
-        for (x, y), colour in zip(face.points.round().astype(int), COLOURS, strict=True):
+        for (x, y), colour in zip(face.points.astype(int), COLOURS, strict=True):
             picture[y - 4 : y + 5, x - 4 : x + 5] = colour
     return picture
 
@@ -68,17 +74,39 @@ def spots(image):
 # Finding
 
 
+def test_an_answer_is_read():
+    """Rows from the number of faces on are none, whatever they say."""
+    shares = np.float32([(0.1, 0.2), (0.3, 0.4), (0.5, 0.6), (0.7, 0.8), (0.9, 1.0)])
+    answer = {
+        "num_detections": np.int32([2]),
+        "detection_boxes": np.float32([[(0.1, 0.2, 0.5, 0.25), (0.0, 0.5, 1.0, 1.0), (0.0, 0.0, 1.0, 1.0)]]),
+        "detection_scores": np.float32([[0.5, 0.75, 0.9]]),
+        "detection_keypoints": np.stack([shares, shares / 2, shares])[None],
+    }
+    faces = faces_of(answer, width=200, height=100)
+    assert [face.score for face in faces] == [0.75, 0.5]
+    assert [face.area for face in faces] == pytest.approx([10000, 400])
+    assert faces[0].box == pytest.approx((100, 0, 200, 100))
+    assert faces[1].box == pytest.approx((40, 10, 50, 50))
+    np.testing.assert_allclose(
+        faces[1].points, [(40, 10), (80, 30), (120, 50), (160, 70), (200, 90)], rtol=1e-6
+    )
+    np.testing.assert_allclose(faces[0].points, faces[1].points / 2)
+    assert faces_of({**answer, "num_detections": np.int32([0])}, 200, 100) == []
+
+
 def test_finds_faces_in_pixels(finder):
-    faces = finder.find(scene())
-    assert [face.score for face in faces] == pytest.approx([0.9, 0.8])
-    for found, face in zip(faces, [LEFT, RIGHT], strict=True):
-        assert found.box == pytest.approx(face.box, abs=1e-3)
-        assert (found.points.dtype, found.points.shape) == (np.float32, (5, 2))
-        np.testing.assert_allclose(found.points, face.points, atol=1e-3)
+    faces = finder.find(toy_detection.scene((80, 60), (20, 10, 50, 40), (55, 5, 75, 25)))
+    assert [face.score for face in faces] == pytest.approx([0.9, toy_detection.SETTINGS.factor])
+    assert np.array([face.box for face in faces]) == pytest.approx(
+        np.array([(20, 10, 50, 40), (55, 5, 75, 25)]), abs=1e-4
+    )
+    np.testing.assert_allclose(faces[0].points, toy_detection.PLACES * 30.0 + (20.0, 10.0), atol=1e-4)
+    np.testing.assert_allclose(faces[1].points, toy_detection.PLACES * 20.0 + (55.0, 5.0), atol=1e-4)
 
 
 def test_finds_nothing_where_there_is_nothing(finder):
-    assert finder.find(scene(seen=False)) == []
+    assert finder.find(toy_detection.scene(red=None)) == []
 
 
 @pytest.mark.parametrize("place", [(25, 35, 95, 125), (145, 45, 195, 115)])
@@ -114,7 +142,9 @@ def test_faces_of_grey_pictures_stay_grey():
     grey = np.tile(np.arange(WIDTH, dtype=np.uint8), (HEIGHT, 1))
     rgb = np.repeat(grey[..., None], 3, axis=-1)
     assert (cut_out(rgb, LEFT).mode, cut_out(scene(LEFT), LEFT).mode) == ("L", "RGB")
-    np.testing.assert_array_equal(cut_out(rgb, LEFT), np.asarray(cut_out(rgb, LEFT).convert("RGB"))[..., 1])
+    # The values of all channels, had they been aligned one by one.
+    in_colour = align(Image.fromarray(rgb), LEFT.points - 0.5)
+    np.testing.assert_array_equal(cut_out(rgb, LEFT).convert("RGB"), in_colour)
 
 
 def test_reads_pixels_as_training_does(encode):
@@ -131,13 +161,18 @@ def test_reads_pixels_as_training_does(encode):
 
 
 @pytest.mark.parametrize(("box", "face"), [(LEFT_BOX, LEFT), (RIGHT_BOX, RIGHT)])
-def test_the_face_at_the_readers_box_is_aligned(finder, encode, box, face):
-    record, outcome = align_record(record_of(encode(scene(face)), box), finder.find)
+def test_the_face_at_the_readers_box_is_aligned(encode, box, face):
+    record, outcome = align_record(record_of(encode(scene(face)), box), find_both)
     image = opened(record.image)
     assert outcome == ALIGNED
     assert (image.format, image.mode, image.size) == ("PNG", "RGB", (SIDE, SIDE))
     assert spots(image) == COLOURS
     assert (record.labels, record.uncut) == ({"identity": "x"}, None)
+
+
+def test_what_a_model_finds_is_aligned_to_the_pixel(finder, encode):
+    record, _ = align_record(record_of(encode(toy_detection.noise_scene())), finder.find)
+    toy_detection.assert_noise_to_the_pixel(record.image)
 
 
 def test_without_a_box_the_face_in_the_middle_is_meant(encode):
@@ -147,23 +182,23 @@ def test_without_a_box_the_face_in_the_middle_is_meant(encode):
 
 
 @pytest.mark.parametrize("box", [None, ()])
-def test_faces_at_the_sides_are_not_taken_for_the_one_in_the_middle(finder, encode, box):
+def test_faces_at_the_sides_are_not_taken_for_the_one_in_the_middle(encode, box):
     before = record_of(encode(scene(LEFT, RIGHT)), box)
-    assert align_record(before, finder.find) == (before, ELSEWHERE)
+    assert align_record(before, find_both) == (before, ELSEWHERE)
 
 
-def test_a_record_without_a_face_stays_as_it_is(finder, encode):
+def test_a_record_without_a_face_stays_as_it_is(encode):
     before = record_of(encode(scene(seen=False)), LEFT_BOX)
-    assert align_record(before, finder.find) == (before, NO_FACE)
+    assert align_record(before, find_both) == (before, NO_FACE)
 
 
 def test_five_points_at_one_place_are_no_direction(encode):
-    flat = Face(LEFT.box, 0.9, np.zeros((5, 2), np.float32))
+    flat = Face(LEFT.box, 0.9, np.zeros((5, 2)))
     before = record_of(encode(scene()), LEFT_BOX)
     assert align_record(before, lambda rgb: [flat]) == (before, NO_DIRECTION)
 
 
-def test_lfw_is_aligned_in_the_whole_picture(finder, encode, tmp_path):
+def test_lfw_is_aligned_in_the_whole_picture(encode, tmp_path):
     """Its own box would have cut points away; it is what is left where no face is found."""
     (tmp_path / "pairs.txt").write_text("1\nAnn\t1\t2\nAnn\t1\tBob\t1\n")
     pictures = {"Ann_0001": scene(RIGHT), "Ann_0002": scene(RIGHT, seen=False), "Bob_0001": scene(RIGHT)}
@@ -173,7 +208,7 @@ def test_lfw_is_aligned_in_the_whole_picture(finder, encode, tmp_path):
         file.write_bytes(encode(picture))
     reader = LfwPairsReader(tmp_path, (165, 75, 10, 10))
     records = [reader.load(item) for item in reader.items()]
-    answers = [align_record(record, finder.find) for record in records]
+    answers = [align_record(record, find_both) for record in records]
     assert [outcome for _, outcome in answers] == [ALIGNED, NO_FACE, ALIGNED]
     assert spots(opened(answers[0][0].image)) == COLOURS
     assert answers[1][0] is records[1]
@@ -192,19 +227,25 @@ def test_att_is_aligned_in_grey(tmp_path):
 # The node
 
 
-def test_the_node_aligns_and_counts(tmp_path):
-    """The first row of FER-2013, whose first pixel is black, is the only one without a face."""
-    face = Face((4.0, 4.0, 44.0, 44.0), 0.9, np.float32(TEMPLATE * (48.0 / SIDE)))
+def test_the_node_aligns_and_counts(detection_model, tmp_path):
+    """Eight pictures in the folder form of FER-2013, of which the first shows no face."""
+    data, usages = tmp_path / "data", ("Training", "Training", "PublicTest", "PrivateTest") * 2
+    data.mkdir()
+    for number in range(8):
+        pixels = toy_detection.scene((48, 48), (4, 4, 44, 44) if number else None)
+        Image.fromarray(pixels).save(data / f"{number}.png")
+    rows = [f"{number % 7},{usage},{number}.png" for number, usage in enumerate(usages)]
+    (data / "fer2013_index.csv").write_text("\n".join(["emotion,Usage,path", *rows]))
     model = tfx.types.standard_artifacts.Model()
     model.uri = str(tmp_path / "model")
-    toy_detector.save(tmp_path / "model" / "Format-Serving", [face], 48, 48)
-    output, _ = generate([write_csv(tmp_path / "data", good_rows())], tmp_path / "out", detector=model)
+    shutil.copytree(detection_model, tmp_path / "model" / "Format-Serving")
+    output, _ = generate([data], tmp_path / "out", detector=model)
     widths = {
         text(example, "image/filename"): example.features.feature["image/width"].int64_list.value[0]
         for split in ("train", "eval", "test")
         for example in examples(output, split)
     }
-    assert widths == {"fer2013.csv:2": 48, **{f"fer2013.csv:{line}": SIDE for line in range(3, 10)}}
+    assert widths == {"0.png": 48, **{f"{number}.png": SIDE for number in range(1, 8)}}
     account = Ingestion.load(output)
     assert account.alignment == {
         ("train", "fer2013", NO_FACE): 1,

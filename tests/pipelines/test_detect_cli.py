@@ -22,21 +22,17 @@ from pipelines.detector import Detector, load_detector
 from pipelines.pictures import upright
 from pipelines.pushed_model import PushedModel
 from pipelines.settings import Workspace
+from trainers.cascade import LONGEST_SIDE
 
 MODEL = f"detection/{VERSION}"
 BOX = {"left": 20.0, "top": 10.0, "width": 30.0, "height": 30.0}
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_detection.save(tmp_path_factory.mktemp("toy") / str(VERSION))
-
-
 @pytest.fixture
-def workspace(tmp_path: Path, saved: Path) -> Workspace:
+def workspace(tmp_path: Path, detection_model: Path) -> Workspace:
     """The workspace of the `hexaface` fixture, with a model of sample data."""
     place = Workspace.at(tmp_path / "workspace")
-    toy_detection.push(saved, place.for_samples())
+    toy_detection.push(detection_model, place.for_samples())
     return place
 
 
@@ -84,16 +80,8 @@ def test_json(hexaface: Callable, workspace: Workspace, photo: Path, tmp_path: P
     answer = json.loads(file.read_text())
     assert hexaface("detect", photo, "--json", "-").out == file.read_text()
     assert (answer["model"], answer["trained_on"]) == (MODEL, "sample")
-    assert answer["settings"] == {
-        "min_face": 10.0,
-        "factor": 0.6,
-        "thresholds": [0.1, 0.2, 0.3],
-        "most_of_step": 400,
-        "most_proposals": 512,
-        "most_refined": 256,
-        "most_faces": 200,
-        "longest_side": 1920,
-    }
+    own = dataclasses.asdict(toy_detection.SETTINGS)
+    assert answer["settings"] == {**own, "thresholds": [0.1, 0.2, 0.3], "longest_side": LONGEST_SIDE}
     (image,) = answer["images"]
     assert (image["image"], image["width"], image["height"]) == (str(photo), 80, 60)
     (face,) = image["faces"]
@@ -104,8 +92,8 @@ def test_json(hexaface: Callable, workspace: Workspace, photo: Path, tmp_path: P
     assert landmarks["mouth_right"] == pytest.approx([20 + 30 * 71.23 / 112, 10 + 30 * 92.7 / 112], abs=0.02)
 
 
-def test_settings_reach_the_model(saved: Path) -> None:
-    detector = Detector(PushedModel(saved, "real"))
+def test_settings_reach_the_model(detection_model: Path) -> None:
+    detector = Detector(PushedModel(detection_model, "real"))
     picture = Image.fromarray(scene(green=(55, 5, 75, 25)))
 
     def scores(**changed: Any) -> list[float]:
@@ -343,12 +331,12 @@ def test_no_model_was_pushed(hexaface: Callable, photo: Path) -> None:
     assert_refused(hexaface("detect", photo), "no detection model", "`hexaface run detection`")
 
 
-def test_a_model_of_real_data_comes_first(workspace: Workspace, saved: Path) -> None:
-    toy_detection.push(saved, workspace.for_samples(), VERSION + 1)
+def test_a_model_of_real_data_comes_first(workspace: Workspace, detection_model: Path) -> None:
+    toy_detection.push(detection_model, workspace.for_samples(), VERSION + 1)
     assert load_detector(workspace).version == f"detection/{VERSION + 1}"
-    toy_detection.push(saved, workspace, VERSION)
+    toy_detection.push(detection_model, workspace, VERSION)
     detector = load_detector(workspace)
-    assert (detector.version, detector.source, detector.longest_side) == (MODEL, "real", 1920)
+    assert (detector.version, detector.source, detector.longest_side) == (MODEL, "real", LONGEST_SIDE)
     assert detector.settings == toy_detection.SETTINGS
 
 

@@ -381,16 +381,10 @@ def test_names_are_no_markup(hexaface: Callable, workspace: Workspace, people: P
 # ---- faces that are found
 
 
-@pytest.fixture(scope="module")
-def detection(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that finds red and green faces."""
-    return toy_detection.save(tmp_path_factory.mktemp("toy") / "detection")
-
-
 @pytest.fixture
-def scenes(tmp_path: Path, workspace: Workspace, detection: Path) -> Path:
+def scenes(tmp_path: Path, workspace: Workspace, detection_model: Path) -> Path:
     """Pictures with none, one and two faces, and a workspace whose detection model finds them."""
-    toy_detection.push(detection, workspace.for_samples())
+    toy_detection.push(detection_model, workspace.for_samples())
     for name, boxes in {
         "none": {"red": None},
         "red": {"red": (5, 5, 45, 45)},
@@ -434,27 +428,25 @@ def test_pictures_may_be_aligned_already(hexaface: Callable, scenes: Path) -> No
 
 
 def test_without_a_detection_model_pictures_are_aligned_faces(
-    hexaface: Callable, workspace: Workspace, saved: Path, detection: Path, people: Path
+    hexaface: Callable, workspace: Workspace, saved: Path, detection_model: Path, people: Path
 ) -> None:
     code, _, error = hexaface("gallery", "add", "--folder", people)
     assert (code, error.count("\n")) == (0, 1)
     assert error.startswith("no detection model in the workspace, so pictures are taken for aligned faces")
     # One that knows drawn faces only does not look at what a model of real data compares.
     push(saved, workspace, NEW)
-    toy_detection.push(detection, workspace.for_samples())
+    toy_detection.push(detection_model, workspace.for_samples())
     other = ("--gallery", workspace.root / "other.db")
     code, _, error = hexaface("gallery", "add", "--folder", people, *other)
     assert (code, error.startswith("no detection model of real data in the workspace")) == (0, True)
 
 
-def test_a_found_face_is_aligned_to_the_pixel(workspace: Workspace, detection: Path) -> None:
+def test_a_found_face_is_aligned_to_the_pixel(workspace: Workspace, detection_model: Path) -> None:
     """Landmarks that lie as in an aligned face: what is cut out is that face, pixel by pixel."""
-    toy_detection.push(detection, workspace)
-    pixels = toy_detection.scene((200, 160), (30, 20, 142, 132))
-    pixels[21:131, 31:141] = np.random.default_rng(1).integers(0, 256, [110, 110, 1])
-    cutter = face_cutter(FaceChoice(), workspace, "real")
-    face = Image.open(io.BytesIO(cutter.cut(as_png(Image.fromarray(pixels)), "a.png")))
-    np.testing.assert_allclose(np.asarray(face)[2:-2, 2:-2], pixels[22:130, 32:140], atol=2)
+    toy_detection.push(detection_model, workspace)
+    picture = as_png(Image.fromarray(toy_detection.noise_scene()))
+    face = face_cutter(FaceChoice(), workspace, "real").cut(picture, "a.png")
+    toy_detection.assert_noise_to_the_pixel(face)
 
 
 def test_a_box_is_of_the_upright_picture(workspace: Workspace) -> None:
