@@ -22,6 +22,8 @@ _HEADLINES = {
     "macro_f1": "macro F1",
     "mae": "MAE",
     "cs5": "CS@5",
+    "ap_20": "AP, 20 px and more",
+    "landmark_error": "landmark error",
     "eer": "EER",
     "tar_at_far_0.01": "TAR at FAR 1 %",
 }
