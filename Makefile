@@ -8,8 +8,9 @@ help: ## Show this list
 demo: env ## Run the pipelines on built-in sample data and say what came out
 	.venv/bin/hexaface demo
 
+# Two at a time, also where there are more cores: each process has TensorFlow and TFX in its memory.
 test: env ## Run the tests (ARGS="-k word" chooses)
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-slow: env ## Run the tests that take minutes or need the real data sets
 	.venv/bin/python -m pytest -m "slow or realdata" $(ARGS)

@@ -14,6 +14,30 @@ from pipelines.local import RunRequest
 from pipelines.tasks import TASKS
 
 
+# Runs of pipelines, by what they are made of: tests that share one stay in one process, or it would be made twice.
+# The longest come first.
+_SHARED = {
+    "people": {"people_workspace", "verification_run", "gender_run", "age_run"},
+    "emotion": {"emotion_run"},
+    "detection": {"detection_run"},
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says what `make test` may run side by side: files, but those that share a run together."""
+    fixtures: dict[Path, set[str]] = {}
+    for item in items:
+        fixtures.setdefault(item.path, set()).update(getattr(item, "fixturenames", ()))
+    groups = {
+        path: next((name for name, shared in _SHARED.items() if shared & used), path.stem)
+        for path, used in fixtures.items()
+    }
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
+    order = {name: place for place, name in enumerate(_SHARED)}
+    items.sort(key=lambda item: order.get(groups[item.path], len(order)))
+
+
 @pytest.fixture(scope="session")
 def detection_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model that finds red and green things; who changes it makes a copy."""
@@ -85,5 +109,6 @@ def detection_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def detection_run(detection_samples: Path, people_workspace: settings.Workspace) -> PeopleRun:
-    return people_runs.run(detection_runs.request(people_workspace, detection_samples))
+def detection_run(tmp_path_factory: pytest.TempPathFactory, detection_samples: Path) -> PeopleRun:
+    workspace = settings.Workspace.at(tmp_path_factory.mktemp("detection_workspace"))
+    return people_runs.run(detection_runs.request(workspace, detection_samples))

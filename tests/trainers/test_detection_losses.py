@@ -35,8 +35,8 @@ def batch(kinds: np.ndarray = KINDS) -> tuple[dict[str, np.ndarray], Targets]:
 def expected(outputs: dict[str, np.ndarray], targets: Targets, share: float) -> dict[str, float]:
     faces, kind = outputs["face"], targets.kind
     p = np.exp(faces[:, 1]) / np.exp(faces).sum(axis=1)
-    y = kind == POSITIVE
-    entropy = -(y * np.log(p) + (1 - y) * np.log(1 - p))[(kind == POSITIVE) | (kind == NEGATIVE)]
+    y = (kind == POSITIVE) | (kind == LANDMARK)
+    entropy = -(y * np.log(p) + (1 - y) * np.log(1 - p))[y | (kind == NEGATIVE)]
     hardest = np.sort(entropy)[::-1][: int(np.ceil(round(share * len(entropy), 6)))]
     box = ((outputs["box"] - targets.offsets) ** 2).sum(axis=1)[(kind == POSITIVE) | (kind == PART)]
     points = targets.landmarks.reshape(-1, 10)
@@ -86,7 +86,7 @@ def test_seven_of_ten_count_and_the_rest_has_no_gradient() -> None:
         (NEGATIVE, {"face"}),
         (POSITIVE, {"face", "box"}),
         (PART, {"box"}),
-        (LANDMARK, {"landmarks"}),
+        (LANDMARK, {"face", "landmarks"}),
         (NOT_USED, set()),
     ],
 )
