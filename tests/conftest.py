@@ -13,8 +13,7 @@ from pipelines import settings
 from pipelines.local import RunRequest
 from pipelines.tasks import TASKS
 
-
-# Runs of pipelines, by what they are made of: tests that share one stay in one process, or it would be made twice.
+# Runs of pipelines by what they are made of. Tests that share one stay in one process, or it is made twice.
 # The longest come first.
 _SHARED = {
     "people": {"people_workspace", "verification_run", "gender_run", "age_run"},
