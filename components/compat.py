@@ -33,6 +33,6 @@ def beam_args(chosen: Sequence[str]) -> list[str]:
     Args:
         chosen: The options of the settings.
     """
-    if any(option.startswith("--runner") for option in chosen):
+    if any(option.startswith(("--runner", "--sdk_container_image")) for option in chosen):
         return list(chosen)
     return [*chosen, "--sdk_container_image=none"]

@@ -108,8 +108,12 @@ def add(
         added = opened.add(pictures, embeddings, embedder.version) if pictures else 0
     _say(f"{opened.path}: {added} of {len(files)} faces added, with {_described(embedder)}")
     if added < len(files):
-        _say(f"{len(files) - added} skipped, which are in it already under the same person")
-    _tell_how(cutter)
+        _say(
+            f"{len(files) - added} skipped, which are in it already under the same person, cut as they were "
+            "then; remove the person to add them anew"
+        )
+    if added:
+        _tell_how(cutter)
 
 
 @gallery_app.command()

@@ -522,12 +522,27 @@ class DetectionModelSettings(ModelSettings):
 
 
 @dataclass(frozen=True, config=_CHECKED)
+class ColourSettings:
+    """Random changes of colour; windows are moved, zoomed and mirrored where they are drawn."""
+
+    brightness: Fraction = 0.1
+    contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    grey: Fraction = 0.0
+
+
+@dataclass(frozen=True, config=_CHECKED)
 class DetectionTrainSettings(TrainSettings):
     """How each of the three networks is trained.
 
     Attributes:
         images_per_epoch: Windows an epoch, other ones each time; 0 for 48 of each image.
+        augmentation: Random changes of the windows.
     """
+
+    # No AugmentationSettings: most of those would be taken and have no effect.
+    augmentation: ColourSettings = dataclasses.field(  # type: ignore[assignment]
+        default_factory=ColourSettings
+    )
 
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 256

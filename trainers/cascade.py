@@ -31,6 +31,7 @@ from trainers.networks.mtcnn import (
     PROPOSAL_STRIDE,
     REFINEMENT_SIDE,
 )
+from trainers.preprocessing import IMAGE
 
 Network = Callable[..., Mapping[str, tf.Tensor]]
 """Pixels float32 to the outputs of `trainers.networks.mtcnn`; a Keras model is one."""
@@ -330,12 +331,19 @@ class Cascade(tf.Module):
         rgb = tf.repeat(pixels, tf.where(tf.equal(tf.shape(pixels)[-1], 1), 3, 1), axis=-1)
         return self._each(tf.ensure_shape(rgb, [None, None, None, 3]), tf.identity)
 
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def detect_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialised tf.Examples [N] (with `image/encoded`) to the faces of each, by the own settings."""
+        features = tf.io.parse_example(examples, {IMAGE: tf.io.FixedLenFeature([], tf.string)})
+        return self._each(features[IMAGE], lambda encoded: decode(encoded, channels=3))
+
     def signatures(self) -> dict[str, Any]:
         """Returns the signatures by the names that serving uses."""
         return {
             "serving_default": self.detect_images.get_concrete_function(),
             "detect": self.detect_by_settings.get_concrete_function(),
             "pixels": self.detect_pixels.get_concrete_function(),
+            "examples": self.detect_examples.get_concrete_function(),
         }
 
     def _each(

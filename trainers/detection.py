@@ -169,7 +169,9 @@ def _check(split: Split, name: str) -> None:
             f"boxes: expected images with boxes only (WIDER FACE) in the {name} split, found none"
         )
     if not split.points.images:
-        raise InputError(f"landmarks: expected images with landmarks in the {name} split, found none")
+        raise InputError(
+            f"landmarks: expected images with landmarks (CNN_FacePoint) in the {name} split, found none"
+        )
     if not int(tf.reduce_sum(1 - split.scenes.ignored.flat_values)):
         raise InputError(f"boxes: expected faces in the {name} split, found none that is not ignored")
 

@@ -5,6 +5,7 @@ would fill the memory (WIDER FACE's training images have 1.4 GB as files).
 """
 
 import functools
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -28,6 +29,8 @@ from trainers.detection_samples import (
 from trainers.imaging import decode
 from trainers.preprocessing import IMAGE
 
+logger = logging.getLogger("hexaface.trainer")
+
 EDGES = ("boxes/ymin", "boxes/xmin", "boxes/ymax", "boxes/xmax")
 IGNORED = "boxes/ignored"
 POINTS = ("landmarks/y", "landmarks/x")
@@ -41,6 +44,8 @@ _POINTS_WINDOWS = 2
 # Of a batch, windows of images with landmarks (the paper: one in three).
 _POINTS_SHARE = 0.25
 _READ_BATCH = 256
+# Images between two lines for people.
+_TOLD = 100
 # Windows among which those of an image are mixed: at most in all, and for each image.
 _SHUFFLE, _SHUFFLE_OF_EACH = 4096, 16
 
@@ -160,7 +165,11 @@ def with_proposals(scenes: Scenes, network: Callable[[tf.Tensor], tf.Tensor]) ->
     def windows(encoded: tf.Tensor) -> tf.Tensor:
         return network(decode(encoded, channels=3))
 
-    found = [windows(encoded) for encoded in scenes.encoded]
+    found = []
+    for number, encoded in enumerate(scenes.encoded, start=1):
+        found.append(windows(encoded))
+        if number % _TOLD == 0:
+            logger.info("faces looked for in %d of %d images", number, scenes.images)
     rows = [each.shape[0] for each in found]
     return scenes._replace(proposed=tf.RaggedTensor.from_row_lengths(tf.concat(found, axis=0), rows))
 
@@ -195,9 +204,10 @@ def validation_windows(split: Split, windows: Windows) -> tf.data.Dataset:
     """Returns batches of windows of every image, the same each time; see `training_windows`."""
     visits = split.scenes.images * sum(SCENE_WINDOWS)
     steps = max(1, int(visits / (windows.batch_size * (1.0 - _POINTS_SHARE))))
-    return training.without_autotune(
-        _batches(split, windows, anew=False).take(steps).prefetch(training.PARALLEL)
-    )
+    batches = _batches(split, windows, anew=False).take(steps)
+    if training.fits_in_memory(batches, steps * windows.batch_size):
+        batches = batches.cache()
+    return training.without_autotune(batches.prefetch(training.PARALLEL))
 
 
 def _batches(split: Split, windows: Windows, anew: bool) -> tf.data.Dataset:

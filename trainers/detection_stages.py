@@ -132,8 +132,8 @@ def train_stage(
     try:
         history = training.fit(
             model,
-            training_windows(train, windows, steps, _colours(settings)),
-            validation_windows(validation, windows).cache(),
+            training_windows(train, windows, steps, Augmentation(**settings["augmentation"])),
+            validation_windows(validation, windows),
             epochs=settings["epochs"],
             patience=settings["patience"],
             monitor=MONITOR,
@@ -148,9 +148,3 @@ def train_stage(
     network = stage.build()
     network.set_weights(model.network.get_weights())
     return network, history
-
-
-def _colours(settings: Mapping[str, Any]) -> Augmentation:
-    """Returns the changes of colour; windows are moved and zoomed where they are drawn."""
-    augmentation = settings["augmentation"]
-    return Augmentation(**{name: augmentation[name] for name in ("brightness", "contrast", "grey")})

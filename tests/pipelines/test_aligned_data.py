@@ -132,8 +132,7 @@ def push_detector(workspace: Workspace, folder: Path, run_id: str) -> None:
 
 def read(workspace: Workspace, data: Path, run_id: str, *overrides: str) -> NodeOutcome:
     """Runs what reads the data in the emotion pipeline; returns what came of FaceExampleGen."""
-    # With options for Beam, TFX would pack itself up for a runner elsewhere: two seconds a node.
-    settings = load("demo", "emotion", [*overrides, "run.beam_args=[]"])
+    settings = load("demo", "emotion", overrides)
     pipeline = build_pipeline(TASKS["emotion"], settings, workspace, [data])
     representation = compile_pipeline(pipeline, run_id)
     names = [name for name in node_ids(representation) if name in ("DetectorResolver", "FaceExampleGen")]
