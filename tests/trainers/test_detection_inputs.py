@@ -48,6 +48,13 @@ class Exported:
     def pixels(self, pixels: np.ndarray) -> Found:
         return self._call("pixels", pixels=tf.constant(pixels, tf.uint8))
 
+    def examples(self, *contents: bytes) -> Found:
+        values = [tf.train.Feature(bytes_list=tf.train.BytesList(value=[content])) for content in contents]
+        parsed = [
+            tf.train.Example(features=tf.train.Features(feature={"image/encoded": value})) for value in values
+        ]
+        return self._call("examples", examples=tf.constant([each.SerializeToString() for each in parsed]))
+
     def encoded_by_both(self, *contents: bytes) -> list[Found]:
         """What the two signatures answer that take encoded images."""
         return [self.images(*contents), self.detect(list(contents), [OWN] * len(contents))]
@@ -83,11 +90,11 @@ def assert_finds_nothing(found: Found, count: int = 1) -> None:
 
 
 def test_a_saved_model_answers_alike(finder: Cascade, exported: Exported) -> None:
-    assert set(exported.signatures) == {"serving_default", "detect", "pixels"}
+    assert set(exported.signatures) == {"serving_default", "detect", "pixels", "examples"}
     content = encode(picture_of(*SCENES[1]))
     direct = finder.detect_images(tf.constant([content]))
     assert direct["num_detections"].numpy().tolist() == [2]
-    for found in exported.encoded_by_both(content):
+    for found in (*exported.encoded_by_both(content), exported.examples(content)):
         for name, values in found.items():
             np.testing.assert_allclose(values, direct[name], atol=1e-5)
 
