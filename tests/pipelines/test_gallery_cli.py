@@ -192,7 +192,7 @@ def test_what_is_no_model(workspace: Workspace) -> None:
 def test_from_enrolment_to_removal(
     hexaface: Callable, workspace: Workspace, people: Path, stranger: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "300")
     file = workspace.root / "gallery.db"
     code, text, _ = hexaface("gallery", "add", "--folder", people)
     assert (code, text) == (0, f"{file}: 4 of 4 faces added, with {MODEL}\n")
