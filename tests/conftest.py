@@ -1,5 +1,6 @@
 """One run of each pipeline, shared by the tests of pipelines, models and serving."""
 
+import os
 from pathlib import Path
 
 import detection_runs
@@ -12,6 +13,10 @@ from people_runs import PeopleRun
 from pipelines import settings
 from pipelines.local import RunRequest
 from pipelines.tasks import TASKS
+
+# The size of a terminal, which xdist's processes inherit: consoles would keep it from their import on.
+for _name in ("COLUMNS", "LINES"):
+    os.environ.pop(_name, None)
 
 # Runs of pipelines by what they are made of. Tests that share one stay in one process, or it is made twice.
 # The longest come first.
