@@ -46,10 +46,19 @@ class ModelSettings:
 
     Attributes:
         dropout: Share of activations dropped before the last layers.
-        flip_averaging: Average what each image and its mirror image give.
     """
 
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.4
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class ReadingModelSettings(ModelSettings):
+    """A network that reads images.
+
+    Attributes:
+        flip_averaging: Average what each image and its mirror image give.
+    """
+
     flip_averaging: bool = True
 
 
@@ -70,38 +79,47 @@ class AugmentationSettings:
 
 @dataclass(frozen=True, config=_CHECKED)
 class TrainSettings:
-    """How the network is trained.
+    """How a model is trained.
 
     Attributes:
         epochs: Most epochs.
         batch_size: Images a step.
+        images_per_epoch: Train on so many images an epoch, other ones each time; 0 for all.
+        precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor computes in it.
+        seed: Of weights, order and augmentation.
+        warm_start: Begin with the weights of the latest blessed model.
+    """
+
+    epochs: PositiveInt = 30
+    batch_size: PositiveInt = 64
+    images_per_epoch: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    warm_start: bool = False
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class ReadingTrainSettings(TrainSettings):
+    """How a network that reads images is trained, to its best epoch.
+
+    Attributes:
         optimizer: `sgd` (with Nesterov momentum) or `adamw`.
         learning_rate: Rate, or the peak of the schedule.
         schedule: `constant` or `cosine` (to zero, after a linear warm-up).
         warmup_epochs: Length of the warm-up.
         momentum: Of `sgd`.
         weight_decay: Decoupled weight decay.
-        images_per_epoch: Train on so many images an epoch, other ones each time; 0 for all.
         patience: Epochs without a better validation metric after which training stops.
-        precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor computes in it.
-        seed: Of weights, order and augmentation.
-        warm_start: Begin with the weights of the latest blessed model.
         augmentation: Random changes of the images.
     """
 
-    epochs: PositiveInt = 30
-    batch_size: PositiveInt = 64
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: Positive = 0.05
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup_epochs: NonNegative = 1.0
     momentum: Fraction = 0.9
     weight_decay: NonNegative = 0.0001
-    images_per_epoch: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     patience: PositiveInt = 10
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
-    warm_start: bool = False
     augmentation: AugmentationSettings = dataclasses.field(default_factory=AugmentationSettings)
 
 
@@ -150,7 +168,7 @@ class Settings:
 
 
 @dataclass(frozen=True, config=_CHECKED)
-class ClassifierTrainSettings(TrainSettings):
+class ClassifierTrainSettings(ReadingTrainSettings):
     """How a classifier is trained.
 
     Attributes:
@@ -188,7 +206,7 @@ class EmotionDataSettings(FaceDataSettings):
 
 
 @dataclass(frozen=True, config=_CHECKED)
-class EmotionModelSettings(ModelSettings):
+class EmotionModelSettings(ReadingModelSettings):
     """The network.
 
     Attributes:
@@ -215,7 +233,7 @@ TRAINED_HERE = ("compact", "embedding")
 
 
 @dataclass(frozen=True, config=_CHECKED)
-class BackboneSettings(ModelSettings):
+class BackboneSettings(ReadingModelSettings):
     """The network.
 
     Attributes:
@@ -304,7 +322,7 @@ class VerificationModelSettings(BackboneSettings):
 
 
 @dataclass(frozen=True, config=_CHECKED)
-class VerificationTrainSettings(TrainSettings):
+class VerificationTrainSettings(ReadingTrainSettings):
     """How the tower is trained: a softmax over persons with a margin (CosFace).
 
     Attributes:
@@ -442,7 +460,7 @@ class AgeModelSettings(BackboneSettings):
 
 
 @dataclass(frozen=True, config=_CHECKED)
-class AgeTrainSettings(TrainSettings):
+class AgeTrainSettings(ReadingTrainSettings):
     """How the network is trained.
 
     Attributes:
@@ -498,7 +516,7 @@ class AgeSettings(Settings):
 
 
 @dataclass(frozen=True, config=_CHECKED)
-class DetectionModelSettings(ModelSettings):
+class DetectionModelSettings(ReadingModelSettings):
     """The cascade, and what it does if a request does not say otherwise.
 
     Attributes:
@@ -531,7 +549,7 @@ class ColourSettings:
 
 
 @dataclass(frozen=True, config=_CHECKED)
-class DetectionTrainSettings(TrainSettings):
+class DetectionTrainSettings(ReadingTrainSettings):
     """How each of the three networks is trained.
 
     Attributes:
@@ -583,3 +601,120 @@ class DetectionSettings(Settings):
     model: DetectionModelSettings = dataclasses.field(default_factory=DetectionModelSettings)
     train: DetectionTrainSettings = dataclasses.field(default_factory=DetectionTrainSettings)
     evaluation: AveragePrecisionSettings = dataclasses.field(default_factory=AveragePrecisionSettings)
+
+
+# Synthesis
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class BalanceSettings:
+    """What a data set is made to consist of, by leaving images out of its larger parts.
+
+    Attributes:
+        male: Share of images that the data set's binary label calls male; none to take all images.
+    """
+
+    male: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class SynthesisDataSettings(DataSettings):
+    """What is read.
+
+    Attributes:
+        balance: Shares that the images are made to have.
+        max_images: Read at most so many images, chosen by hash; 0 for all.
+    """
+
+    balance: BalanceSettings = dataclasses.field(default_factory=BalanceSettings)
+    max_images: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class SynthesisModelSettings(ModelSettings):
+    """Generator and discriminator (DCGAN, report section 4.5).
+
+    Attributes:
+        dropout: Share of activations dropped after each layer of the discriminator.
+        generator_width: Channels of the generator's last hidden layer; doubled in each layer before it.
+        discriminator_width: Channels of the discriminator's first layer; doubled in each layer after it.
+        spectral_norm: Normalise the discriminator's weights by their largest singular value.
+    """
+
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    generator_width: Annotated[int, Field(ge=4, le=256)] = 32
+    discriminator_width: Annotated[int, Field(ge=4, le=256)] = 32
+    spectral_norm: bool = True
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class SynthesisTrainSettings(TrainSettings):
+    """How generator and discriminator are trained against each other.
+
+    Attributes:
+        generator_rate: Learning rate of the generator's Adam.
+        discriminator_rate: That of the discriminator's; rates that differ are the two time-scale rule.
+        beta_1: Decay of both Adams' mean of gradients.
+        label_smoothing: What the label of real images is lowered by (one-sided).
+        average: Decay of the moving average of the generator's weights that is exported; 0 for none.
+        flip: Mirror half of the training images.
+    """
+
+    generator_rate: Positive = 0.0002
+    discriminator_rate: Positive = 0.0002
+    beta_1: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
+    average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
+    flip: bool = True
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class SynthesisEvaluationSettings(EvaluationSettings):
+    """When a generator is blessed.
+
+    Distances lie between a floor, that of training images to held-back ones, and a ceiling, that of noise.
+
+    Attributes:
+        extractor: Whose features images are compared by: `embedding`, the latest blessed verification model,
+            or `inception`, Keras's InceptionV3 with weights that the user names.
+        extractor_weights: File or https:// URL of InceptionV3's weights without top, in Keras's HDF5 form.
+        extractor_weights_sha256: What they must hash to.
+        images: How many generated images are looked at; fewer where fewer real ones are held back.
+        max_position: Where the Frechet distance may lie at most, from 0, the floor, to 1, the ceiling.
+        max_position_rise: How much higher than the latest blessed model's it may lie.
+        min_diversity: Least mean distance between generated images, as a share of that between real ones.
+    """
+
+    extractor: Literal["embedding", "inception"] = "embedding"
+    extractor_weights: str = ""
+    extractor_weights_sha256: Annotated[str, Field(pattern="^([0-9a-fA-F]{64})?$")] = ""
+    images: Annotated[int, Field(ge=20, le=100_000)] = 2000
+    max_position: Positive = 0.5
+    max_position_rise: NonNegative = 0.05
+    min_diversity: Fraction = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses Inception without its weights, and weights that nothing takes.
+
+        Raises:
+            InputError: See there.
+        """
+        names = ("extractor_weights", "extractor_weights_sha256")
+        for name in names:
+            given = getattr(self, name)
+            if self.extractor == "inception" and not given:
+                raise InputError(f"evaluation.{name}: needed for evaluation.extractor=inception, found none")
+            if self.extractor != "inception" and given:
+                raise InputError(
+                    f"evaluation.{name}: expected none for evaluation.extractor={self.extractor}, found {given}"
+                )
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class SynthesisSettings(Settings):
+    """All settings of the synthesis pipeline."""
+
+    data: SynthesisDataSettings = dataclasses.field(default_factory=SynthesisDataSettings)
+    model: SynthesisModelSettings = dataclasses.field(default_factory=SynthesisModelSettings)
+    train: SynthesisTrainSettings = dataclasses.field(default_factory=SynthesisTrainSettings)
+    evaluation: SynthesisEvaluationSettings = dataclasses.field(default_factory=SynthesisEvaluationSettings)

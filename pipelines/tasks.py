@@ -11,6 +11,7 @@ from pipelines.task_settings import (
     EmotionSettings,
     GenderSettings,
     Settings,
+    SynthesisSettings,
     VerificationSettings,
 )
 
@@ -22,7 +23,7 @@ class FaceTask:
     Attributes:
         name: Short name: pipeline, model, MLflow experiment and folder are called so.
         title: A line for people.
-        label: Feature with the label.
+        label: Feature with the label; `face` where a picture of one is all that is learnt from.
         classes: Class names in the model's order; empty where the label is a number.
         assessment: How the model is judged and reported, see `components.evaluation.assessments`.
         schema: Curated schema, file in `data_validation/schemas`.
@@ -120,6 +121,20 @@ TASKS: Mapping[str, FaceTask] = {
             sample="people",
             sample_images=1200,
             real_data="IMDB-WIKI, UTKFace",
+        ),
+        FaceTask(
+            name="synthesis",
+            title="Synthesis: faces of persons who do not exist",
+            label="face",
+            classes=(),
+            assessment="synthesis",
+            schema="synthesis.pbtxt",
+            module="trainers.synthesis",
+            settings=SynthesisSettings,
+            slices=(),  # distances are between sets of images
+            sample="celebrities",
+            sample_images=2000,
+            real_data="CelebA",
         ),
     )
 }
