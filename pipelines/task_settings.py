@@ -706,7 +706,8 @@ class SynthesisEvaluationSettings(EvaluationSettings):
                 raise InputError(f"evaluation.{name}: needed for evaluation.extractor=inception, found none")
             if self.extractor != "inception" and given:
                 raise InputError(
-                    f"evaluation.{name}: expected none for evaluation.extractor={self.extractor}, found {given}"
+                    f"evaluation.{name}: expected none for evaluation.extractor={self.extractor}, found "
+                    f"{given}"
                 )
 
 

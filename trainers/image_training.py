@@ -20,7 +20,6 @@ from trainers.training import Monitor
 
 logger = logging.getLogger("hexaface.trainer")
 
-_SHUFFLE = 50_000
 _READ_BATCH = 256
 
 
@@ -178,31 +177,17 @@ def _datasets(
 ) -> tuple[tf.data.Dataset, tf.data.Dataset, int]:
     """Returns batches for training and validation, and the steps of an epoch."""
     augmentation = Augmentation(**settings["augmentation"])
-    batch_size = settings["batch_size"]
-    count = training.count_examples(fn_args.train_files)
-    images = min(count, settings["images_per_epoch"] or count)
-    steps = max(1, images // batch_size)
 
-    def pick(examples: tf.data.Dataset) -> tf.data.Dataset:
-        # Anew each epoch, so that the first images are other ones each time.
-        return examples.shuffle(min(count, _SHUFFLE), seed=settings["seed"]).take(images)
+    def examples(pick: Callable[[tf.data.Dataset], tf.data.Dataset]) -> tf.data.Dataset:
+        return _examples(fn_args.train_files, transform, recipe.label, recipe.target, pick=pick)
 
-    decoded = _examples(fn_args.train_files, transform, recipe.label, recipe.target)
-    if training.fits_in_memory(decoded, count):
-        decoded = pick(decoded.cache().unbatch())
-    else:
-        # Encoded images are shuffled: decoded ones would fill the memory.
-        decoded = _examples(fn_args.train_files, transform, recipe.label, recipe.target, pick=pick).unbatch()
-    train_set = (
-        decoded.batch(batch_size, drop_remainder=images >= batch_size)
-        # Lost by unbatch. Without it Keras finds the end of an epoch by a step too many, which may count.
-        .apply(tf.data.experimental.assert_cardinality(steps))
-        .map(
-            lambda images, labels: (augment_batch(images, augmentation), labels),
-            num_parallel_calls=training.PARALLEL,
-        )
-        .prefetch(training.PARALLEL)
+    batches, steps = training.shuffled_batches(
+        examples, training.count_examples(fn_args.train_files), settings
     )
+    train_set = batches.map(
+        lambda images, labels: (augment_batch(images, augmentation), labels),
+        num_parallel_calls=training.PARALLEL,
+    ).prefetch(training.PARALLEL)
     validation = _examples(
         fn_args.eval_files, transform, recipe.label, recipe.validation_target or recipe.target
     )

@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 SERVER_ERRORS = (MlflowException, OSError)
 # MLflow takes at most 1,000 metrics a call.
 _BATCH = 1000
+_IN_EVERY_ROW = "seconds"
 
 
 def log_history(client: mlflow.MlflowClient, run_id: str, rows: list[dict[str, float]]) -> None:
@@ -24,7 +25,7 @@ def log_history(client: mlflow.MlflowClient, run_id: str, rows: list[dict[str, f
     Raises:
         mlflow.exceptions.MlflowException: The server refuses or does not answer.
     """
-    sent = {point.step for point in client.get_metric_history(run_id, "curve/loss")}
+    sent = {point.step for point in client.get_metric_history(run_id, f"curve/{_IN_EVERY_ROW}")}
     now = int(time.time() * 1000)
     metrics = [
         Metric(f"curve/{key}", value, now, int(row["epoch"]))

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -225,7 +225,14 @@ class AgeModule(ImageModule):
         return {"estimates": tf.stack([answer[name] for name in ("age", "age_low", "age_high")], axis=1)}
 
 
-def export(module: GraphModule, folder: str, about: Mapping[str, Any]) -> None:
+class Exportable(Protocol):
+    """A module with signatures."""
+
+    def signatures(self) -> dict[str, Any]:
+        """Returns the signatures by the names that serving and the Evaluator use."""
+
+
+def export(module: Exportable, folder: str, about: Mapping[str, Any]) -> None:
     """Saves a model for TensorFlow Serving and the Evaluator.
 
     Args:

@@ -27,6 +27,8 @@ logger = logging.getLogger("hexaface.trainer")
 PARALLEL = max(2, os.cpu_count() or 1)
 # Decoded images are kept in memory up to this many bytes; larger sets are decoded every epoch.
 CACHE_BYTES = 2 << 30
+# Records among which the next is chosen.
+SHUFFLE = 50_000
 
 
 def strategy(precision: str) -> tf.distribute.Strategy:
@@ -93,6 +95,38 @@ def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
+def shuffled_batches(
+    examples: Callable[[Callable[[tf.data.Dataset], tf.data.Dataset]], tf.data.Dataset],
+    count: int,
+    settings: Mapping[str, Any],
+) -> tuple[tf.data.Dataset, int]:
+    """Makes the batches of a training, in another order each epoch.
+
+    Args:
+        examples: Returns batches of decoded examples; takes what chooses and reorders the records.
+        count: How many records there are.
+        settings: `batch_size`, `images_per_epoch` and `seed` of the settings `train`.
+
+    Returns:
+        Batches, and the steps of an epoch.
+    """
+    batch_size = settings["batch_size"]
+    images = min(count, settings["images_per_epoch"] or count)
+    steps = max(1, images // batch_size)
+
+    def pick(records: tf.data.Dataset) -> tf.data.Dataset:
+        # Anew each epoch, so that the first images are other ones each time.
+        return records.shuffle(min(count, SHUFFLE), seed=settings["seed"]).take(images)
+
+    decoded = examples(lambda records: records)
+    in_memory = fits_in_memory(decoded, count)
+    # Where they do not fit, encoded images are shuffled: decoded ones would fill the memory.
+    shuffled = pick(decoded.cache().unbatch()) if in_memory else examples(pick).unbatch()
+    batches = shuffled.batch(batch_size, drop_remainder=images >= batch_size)
+    # Lost by unbatch. Without it Keras finds the end of an epoch by a step too many, which may count.
+    return batches.apply(tf.data.experimental.assert_cardinality(steps)), steps
+
+
 def count_examples(patterns: list[str]) -> int:
     """Counts the records of gzipped TFRecord files."""
     files = sorted(tf.io.gfile.glob(patterns))
@@ -150,7 +184,19 @@ class EpochLog(keras.callbacks.Callback):
     The file lives in the backup folder, so that a resumed training has its whole curve.
     """
 
-    def __init__(self, folder: Path, epochs: int, more: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        epochs: int,
+        more: Callable[[], Mapping[str, float]] = lambda: MappingProxyType({}),
+    ) -> None:
+        """Sets up the callback.
+
+        Args:
+            folder: Backup folder.
+            epochs: Upper bound.
+            more: Returns what each row tells before the metrics: learning rates and the like.
+        """
         super().__init__()
         self._file = folder / HISTORY_FILE
         self._epochs = epochs
@@ -165,8 +211,7 @@ class EpochLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Writes a line; an epoch that is trained again after a resume replaces its older line."""
         seconds = time.monotonic() - self._start
-        rate = float(keras.backend.get_value(self.model.optimizer.learning_rate))
-        row = {"epoch": epoch + 1, "seconds": round(seconds, 3), "learning_rate": rate, **self._more}
+        row = {"epoch": epoch + 1, "seconds": round(seconds, 3), **self._more()}
         row |= {key: float(value) for key, value in (logs or {}).items()}
         earlier = [entry for entry in read_history(self._file) if entry["epoch"] <= epoch]
         write_history(self._file, [*earlier, row])
@@ -266,18 +311,19 @@ def fit(
         own = read_history(folder / HISTORY_FILE)
         return [*earlier, *({**row, "epoch": row["epoch"] + len(earlier)} for row in own)]
 
+    def rates() -> dict[str, float]:
+        return {"learning_rate": float(keras.backend.get_value(model.optimizer.learning_rate)), **more}
+
     callbacks = [
-        EpochLog(folder, epochs, more),
+        EpochLog(folder, epochs, rates),
         best,
         LiveMetrics(rows),
-        keras.callbacks.BackupAndRestore(str(folder / "state"), delete_checkpoint=False),
+        backup(folder),
     ]
-    resumed = len(read_history(folder / HISTORY_FILE))
-    if resumed:
-        logger.info("going on after epoch %d of an interrupted training", resumed)
+    tell_resumed(folder)
     best.set_model(model)
     if not best.exhausted():
-        _spare_autograph(model)
+        spare_autograph(model)
         model.fit(train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0)
     best.restore()
     history = rows()
@@ -285,7 +331,23 @@ def fit(
     return history
 
 
-def _spare_autograph(model: keras.Model) -> None:
+def backup(folder: Path) -> keras.callbacks.Callback:
+    """Returns the callback that keeps the state of a training after each epoch and goes on from it.
+
+    Args:
+        folder: Backup folder of exactly this training (`backup_folder`).
+    """
+    return keras.callbacks.BackupAndRestore(str(folder / "state"), delete_checkpoint=False)
+
+
+def tell_resumed(folder: Path) -> None:
+    """Says so if a training goes on where another was interrupted."""
+    epochs = len(read_history(folder / HISTORY_FILE))
+    if epochs:
+        logger.info("going on after epoch %d of an interrupted training", epochs)
+
+
+def spare_autograph(model: keras.Model) -> None:
     """Keeps AutoGraph away from Keras's own code.
 
     Issue: the first `fit` spends 16 CPU seconds converting 139 functions of tf_keras, which TensorFlow does

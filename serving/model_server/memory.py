@@ -2,7 +2,9 @@
 
 import ctypes
 import ctypes.util
+import functools
 import gc
+from collections.abc import Callable
 
 
 def keep_out_of_sight() -> None:
@@ -23,7 +25,13 @@ def give_back() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
-    name = ctypes.util.find_library("c")
-    trim = getattr(ctypes.CDLL(name), "malloc_trim", None) if name else None
+    trim = _malloc_trim()
     if trim:
         trim(0)
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    # Looking for the library starts other programs, which takes seconds where the machine has much to do.
+    name = ctypes.util.find_library("c")
+    return getattr(ctypes.CDLL(name), "malloc_trim", None) if name else None

@@ -432,10 +432,14 @@ class Repository:
         with self._lock:
             self._idle.wait_for(lambda: not version.users)
             servable, version.servable = version.servable, None
-        if servable:
-            servable.close()
-            del servable
-            memory.give_back()
+        try:
+            if servable:
+                servable.close()
+                del servable
+                memory.give_back()
+        except Exception:
+            # A pool's thread would keep it to itself, and the version would be on its way out for ever.
+            _log.exception("Freeing version %d in %s failed", version.number, version.folder.parent)
         with self._lock:
             version.state = State.END
         _log.info("Done unloading version %d in %s", version.number, version.folder.parent)

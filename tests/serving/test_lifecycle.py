@@ -164,7 +164,7 @@ def test_a_reload_replaces_the_whole_set(changing, toys):
         "NOT_FOUND",
         "Servable not found for request: Latest(adder)",
     )
-    wait_until(lambda: server.state("adder", 40) == "END", 20)
+    server.wait_for_state("adder", 40, "END")
     server.models.HandleReloadConfigRequest(reload_request(two), timeout=30)
     assert ask(server) == (4.0, 40)
 
