@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from components.readers.att import PICTURES
-from components.samples import detection_set, emotion, identities, people_set
+from components.samples import celebrities, detection_set, emotion, identities, people_set
 from components.samples.atomic import appearing_whole
 from data_validation.errors import InputError
 
@@ -25,8 +25,8 @@ def draw_sample(name: str, folder: Path, count: int, seed: int, console: Console
     """Draws sample data in the formats of real data sets.
 
     Args:
-        name: `expressions` (FER-2013 and FERG-DB), `identities` (identity folders and AT&T), `people`
-            (IMDB-WIKI) or `scenes` (WIDER FACE and CNN_FacePoint), see `FaceTask.sample`.
+        name: `celebrities` (CelebA), `expressions` (FER-2013 and FERG-DB), `identities` (identity folders and
+            AT&T), `people` (IMDB-WIKI) or `scenes` (WIDER FACE and CNN_FacePoint), see `FaceTask.sample`.
         folder: Folder to make; it must not exist, so that no data is ever overwritten.
         count: How many images.
         seed: The same seed draws the same faces.
@@ -71,7 +71,12 @@ def _draw_scenes(folder: Path, count: int, seed: int, progress: emotion.Progress
     detection_set.write_face_points(folder, points, seed, progress)
 
 
+def _draw_celebrities(folder: Path, count: int, seed: int, progress: emotion.Progress) -> None:
+    celebrities.write_celeba(folder, count, seed, progress)
+
+
 _DRAW: dict[str, Callable[[Path, int, int, emotion.Progress], None]] = {
+    "celebrities": _draw_celebrities,
     "expressions": _draw_expressions,
     "identities": _draw_identities,
     "people": _draw_people,

@@ -9,7 +9,7 @@ from components.readers.catalog import ReaderOptions, open_readers, select_spans
 from data_validation.errors import InputError
 from pipelines.runs import last_pushed
 from pipelines.settings import Workspace
-from pipelines.task_settings import BackboneSettings, DataSettings, ModelSettings, Settings
+from pipelines.task_settings import BackboneSettings, BalanceSettings, DataSettings, ModelSettings, Settings
 from pipelines.tasks import FaceTask
 from trainers import weight_files
 
@@ -29,7 +29,8 @@ def reader_options(task: FaceTask, settings: DataSettings) -> ReaderOptions:
     """
     known = {field.name for field in dataclasses.fields(ReaderOptions)}
     chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name in known}
-    return ReaderOptions(label=task.label, **chosen)
+    balance = getattr(settings, "balance", BalanceSettings())
+    return ReaderOptions(label=task.label, male_share=balance.male, **chosen)
 
 
 def check(sources: Sequence[Path], task: FaceTask, settings: DataSettings) -> None:

@@ -623,7 +623,7 @@ class SynthesisDataSettings(DataSettings):
 
     Attributes:
         balance: Shares that the images are made to have.
-        max_images: Read at most so many images, chosen by hash; 0 for all.
+        max_images: Read at most so many images of each folder or span, chosen by hash; 0 for all.
     """
 
     balance: BalanceSettings = dataclasses.field(default_factory=BalanceSettings)

@@ -12,7 +12,7 @@ import tensorflow_transform as tft
 import tf_keras as keras
 
 from data_validation.errors import InputError
-from data_validation.face_size import HEIGHT, WIDTH
+from data_validation.face_sizes import SYNTHESIS_HEIGHT, SYNTHESIS_WIDTH
 from trainers import image_training, training
 from trainers.adversarial import AdversarialModel
 from trainers.history import HISTORY_FILE, read_history, write_history
@@ -44,7 +44,13 @@ def preprocessing_fn(
         `image/encoded` as float32 [N, 76, 64, 3], values -1 to 1.
     """
     del custom_config
-    return {IMAGE: decode_batch(tf.reshape(inputs[IMAGE], [-1]), HEIGHT, WIDTH, dcgan.CHANNELS) * 2.0 - 1.0}
+    return {
+        IMAGE: decode_batch(
+            tf.reshape(inputs[IMAGE], [-1]), SYNTHESIS_HEIGHT, SYNTHESIS_WIDTH, dcgan.CHANNELS
+        )
+        * 2.0
+        - 1.0
+    }
 
 
 def run_fn(fn_args: Any) -> None:

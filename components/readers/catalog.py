@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.readers import (
     att,
+    celeba,
     face_points,
     fer2013,
     ferg,
@@ -33,6 +34,11 @@ SPLIT_NOTES = {
         "UTKFace tells of no identities, so it is split by the hash of the image: two pictures of one person "
         "may be on both sides, and figures over it are a little too good."
     ),
+    celeba.CelebaReader.source: (
+        "CelebA is split by its own partition where that is there, else by the hash of the person's number. "
+        "Without both lists it is split by the hash of the image: two pictures of one person may then be on "
+        "both sides, and figures over it are a little too good."
+    ),
 }
 
 
@@ -54,6 +60,8 @@ class ReaderOptions:
         age_known: Leave out pictures of persons whose age is not known or not from 0 to 100.
         att_box: Where the face is in every picture of AT&T: left, top, width, height; empty for all of it.
         lfw_box: The same for the images of LFW's pairs.
+        male_share: Share of CelebA's images that are to be male, 0 to 1; None for all images.
+        max_images: Most images of CelebA that are read in one folder, 0 for any number.
     """
 
     drop_test_duplicates: bool = False
@@ -64,6 +72,8 @@ class ReaderOptions:
     age_known: bool = True
     att_box: Box = ()
     lfw_box: Box = ()
+    male_share: float | None = None
+    max_images: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,11 @@ def _open_utkface(folder: Path, mark: str, options: ReaderOptions) -> Reader:
     return utkface.UtkFaceReader(folder, options.label)
 
 
+def _open_celeba(folder: Path, mark: str, options: ReaderOptions) -> Reader:
+    subset = celeba.Subset(options.male_share, options.max_images)
+    return celeba.CelebaReader(folder, mark, options.label, subset)
+
+
 def _open_att(folder: Path, mark: str, options: ReaderOptions) -> Reader:
     return att.AttReader(folder / mark.removesuffix(att.MARK), options.att_box)
 
@@ -149,6 +164,8 @@ _FORMATS = (
     _Format(("wiki.mat",), _PERSON, _open_imdb_wiki, below=("", "wiki_crop/")),
     _Format(("imdb.mat",), _PERSON, _open_imdb_wiki, below=("", "imdb_crop/")),
     _Format((f"{utkface.FOLDER_NAME}/",), _PERSON, _open_utkface),
+    # Of ages, CelebA tells only who is young.
+    _Format((f"{celeba.FOLDER_NAME}/",), (celeba.LABEL, "gender"), _open_celeba, below=("", "Img/")),
     _Format((att.MARK,), (IDENTITY,), _open_att, below=("", *(f"{name}/" for name in att.FOLDERS))),
     _Format((lfw_pairs.FILE_NAME,), (IDENTITY,), _open_lfw_pairs),
     _Format((f"{identity_folders.FOLDER_NAME}/",), (IDENTITY,), _open_identity_folders),
@@ -194,7 +211,8 @@ def _nothing_to_read(folder: Path, label: str, wanted: list[_Format], others: li
     names = [mark for each in wanted for mark in each.marks]
     if label == IDENTITY:
         names.append("<person>/<image>.jpg")
-    expected = f"expected {', '.join(names[:-1])} or {names[-1]}"
+    *first, last = names
+    expected = f"expected {', '.join(first)} or {last}" if first else f"expected {last}"
     if not others:
         return UnknownDataError(f"{folder}: no known data set; {expected}")
     found = ", ".join(others)

@@ -7,15 +7,16 @@ from data_validation.errors import InputError
 from data_validation.image_quality import MAX_FILE_BYTES
 
 NOT_FOUND = "image file not found"
-# The largest published list, WIDER FACE's for training, has less than 5 MB.
+# WIDER FACE's for training, larger than most published lists, has less than 5 MB.
 _MAX_LIST_BYTES = 1 << 24
 
 
-def read_lines(file: Path) -> list[tuple[int, str]]:
+def read_lines(file: Path, max_bytes: int = _MAX_LIST_BYTES) -> list[tuple[int, str]]:
     """Reads a list or annotation in text form.
 
     Args:
         file: In UTF-8.
+        max_bytes: Size above which it is not read.
 
     Returns:
         The number, from 1, and the text of each line that is not empty; without spaces around it.
@@ -25,8 +26,8 @@ def read_lines(file: Path) -> list[tuple[int, str]]:
     """
     try:
         size = file.stat().st_size
-        if size > _MAX_LIST_BYTES:
-            raise InputError(f"{file}: expected at most {_MAX_LIST_BYTES} bytes, found {size}")
+        if size > max_bytes:
+            raise InputError(f"{file}: expected at most {max_bytes} bytes, found {size}")
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from error

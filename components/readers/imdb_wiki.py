@@ -20,6 +20,7 @@ import numpy as np
 
 from components.readers.files import NOT_FOUND, read_inside
 from components.readers.record import (
+    NO_GENDER,
     TOO_OLD,
     FaceRecord,
     RecordDropped,
@@ -33,7 +34,6 @@ from data_validation.labels import GENDERS, MAX_AGE, UNKNOWN, person_labels
 NO_FACE = "no face found"
 LOW_SCORE = "face score below data.min_face_score"
 SECOND_FACE = "second face in the picture"
-NO_GENDER = "gender unknown"
 NO_DATE = "date of birth or year of the photo unknown"
 BEFORE_YEAR_1 = "born before year 1"
 BELOW_0 = "age below 0"

@@ -13,6 +13,8 @@ from data_validation.labels import MAX_AGE
 SPLITS = ("train", "eval", "test")
 # The reason for leaving out a record that no age class is for.
 TOO_OLD = f"age above {MAX_AGE}"
+# The reason for leaving out a record of which a task cannot learn the gender.
+NO_GENDER = "gender unknown"
 
 
 class RecordRejected(Exception):

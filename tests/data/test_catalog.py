@@ -4,6 +4,7 @@ import pickle
 import pytest
 
 from components.readers.catalog import ReaderOptions, fingerprint, open_readers, select_spans
+from components.readers.celeba import CelebaReader
 from components.readers.face_points import FacePointsReader
 from components.readers.fer2013 import FerCsvReader, FerFolderReader
 from components.readers.ferg import FergReader
@@ -32,6 +33,10 @@ def make_utkface(folder):
     (folder / "UTKFace").mkdir()
 
 
+def make_celeba(folder):
+    (folder / "img_align_celeba").mkdir()
+
+
 def make_wider(folder):
     (folder / "wider_face_split").mkdir()
     (folder / "wider_face_split/wider_face_val_bbx_gt.txt").write_text("0--Parade/1.jpg\n0\n")
@@ -57,6 +62,7 @@ def make_wiki(folder):
         # Both forms of FER-2013 hold the same pictures, so only one is read.
         ([make_index, make_csv], [FerCsvReader]),
         ([make_utkface, make_wiki], [ImdbWikiReader, UtkFaceReader]),
+        ([make_celeba, make_utkface], [UtkFaceReader, CelebaReader]),
         ([make_points, make_wider, make_csv], [FerCsvReader, WiderFaceReader, FacePointsReader]),
     ],
 )
@@ -84,11 +90,15 @@ def test_cleaning_reaches_the_reader(tmp_path):
 
 def test_label_chooses_the_data_sets(tmp_path):
     (tmp_path / "fer2013.csv").write_text("no column of FER-2013\n")  # not even looked at
-    for make in (make_utkface, make_wiki):
+    for make in (make_utkface, make_wiki, make_celeba):
         make(tmp_path)
-    for label in ("gender", "age"):
+    for label, sources in (
+        ("gender", ["wiki", "utkface", "celeba"]),
+        ("age", ["wiki", "utkface"]),
+        ("face", ["celeba"]),
+    ):
         readers = open_readers(tmp_path, ReaderOptions(label=label))
-        assert [reader.source for reader in readers] == ["wiki", "utkface"]
+        assert [reader.source for reader in readers] == sources
     with pytest.raises(InputError, match="missing column"):
         open_readers(tmp_path, ReaderOptions(label="emotion"))
 
@@ -100,7 +110,7 @@ def test_label_that_no_data_set_has(tmp_path):
         open_readers(tmp_path, ReaderOptions(label="gender"))
     assert str(caught.value) == (
         f"{tmp_path}: no data set with the label 'gender'; "
-        "expected wiki.mat, imdb.mat or UTKFace/, found fer2013.csv, FERG_DB_256/"
+        "expected wiki.mat, imdb.mat, UTKFace/ or img_align_celeba/, found fer2013.csv, FERG_DB_256/"
     )
 
 
@@ -109,9 +119,9 @@ def test_label_that_no_data_set_has(tmp_path):
     [
         (
             "",
-            "fer2013.csv, fer2013_index.csv, FERG_DB_256/, wiki.mat, imdb.mat, UTKFace/, s1/1.pgm, "
-            "pairs.txt, identities/, wider_face_bbx_gt.txt, wider_face_train_bbx_gt.txt, "
-            "wider_face_val_bbx_gt.txt, trainImageList.txt or testImageList.txt",
+            "fer2013.csv, fer2013_index.csv, FERG_DB_256/, wiki.mat, imdb.mat, UTKFace/, "
+            "img_align_celeba/, s1/1.pgm, pairs.txt, identities/, wider_face_bbx_gt.txt, "
+            "wider_face_train_bbx_gt.txt, wider_face_val_bbx_gt.txt, trainImageList.txt or testImageList.txt",
         ),
         (
             "boxes",
@@ -120,6 +130,7 @@ def test_label_that_no_data_set_has(tmp_path):
         ),
         ("emotion", "fer2013.csv, fer2013_index.csv or FERG_DB_256/"),
         ("age", "wiki.mat, imdb.mat or UTKFace/"),
+        ("face", "img_align_celeba/"),
         ("identity", "s1/1.pgm, pairs.txt, identities/ or <person>/<image>.jpg"),
     ],
 )

@@ -13,12 +13,14 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 import data_validation
 from components.face_example_gen import to_example
+from components.readers import celeba
 from components.readers.catalog import ReaderOptions, open_readers
 from components.readers.face_points import FacePointsReader
 from components.readers.fer2013 import COPY_FEATURE, FerCsvReader, FerFolderReader
 from components.readers.ferg import FergReader
 from components.readers.record import SPLITS, FaceRecord
 from components.readers.wider_face import WiderFaceReader
+from components.samples.celebrities import write_celeba
 from components.samples.detection_set import write_face_points, write_wider_face
 from data_validation.image_quality import UnreadableImageError
 from data_validation.labels import (
@@ -75,7 +77,9 @@ def example(record):
 def test_every_task_has_its_schema_with_its_label():
     for task in TASKS.values():
         parsed = text_format.Parse((SCHEMAS / task.schema).read_text(encoding="utf-8"), schema_pb2.Schema())
-        assert {task.label, *task.slices} <= {feature.name for feature in parsed.feature}
+        # How a face looks is no feature beside the image.
+        wanted = {task.label, *task.slices} - {celeba.LABEL}
+        assert wanted <= {feature.name for feature in parsed.feature}
 
 
 def test_domains_are_those_of_the_code(domains):
@@ -190,11 +194,12 @@ def test_usual_images_can_be_decoded_for_training(encode, face, mode, file_forma
 def test_domains_of_people_are_those_of_the_code(task):
     parsed = text_format.Parse((SCHEMAS / f"{task}.pbtxt").read_text(encoding="utf-8"), schema_pb2.Schema())
     gender_unknown, age_unknown = ((), (UNKNOWN,)) if task == "gender" else ((UNKNOWN,), ())
+    without_ages = (celeba.CelebaReader.source,) if task == "gender" else ()
     assert {domain.name: tuple(domain.value) for domain in parsed.string_domain} == {
         "gender": (*GENDERS, *gender_unknown),
         "age_group": (*AGE_GROUPS, *age_unknown),
         "race": (*RACES, UNKNOWN),
-        "source": ("wiki", "imdb", "utkface"),
+        "source": ("wiki", "imdb", "utkface", *without_ages),
         "split": SPLITS,
     }
     features = {feature.name: feature for feature in parsed.feature}
@@ -202,6 +207,39 @@ def test_domains_of_people_are_those_of_the_code(task):
         assert labels.keys() <= features.keys()
     if task == "age":
         assert (features["age"].int_domain.min, features["age"].int_domain.max) == (0, MAX_AGE)
+
+
+@pytest.fixture(scope="module")
+def celebrities(tmp_path_factory):
+    """A drawn set in the form of CelebA, with and without its attributes."""
+    folder = write_celeba(tmp_path_factory.mktemp("celebrities"), 12, seed=1)
+    bare = tmp_path_factory.mktemp("bare")
+    (bare / "img_align_celeba").symlink_to(folder / "img_align_celeba")
+    return folder, bare
+
+
+def test_domains_of_synthesis_are_those_of_the_code():
+    parsed = text_format.Parse((SCHEMAS / "synthesis.pbtxt").read_text(encoding="utf-8"), schema_pb2.Schema())
+    assert {domain.name: tuple(domain.value) for domain in parsed.string_domain} == {
+        "gender": (*GENDERS, UNKNOWN),
+        "source": (celeba.CelebaReader.source,),
+        "split": SPLITS,
+    }
+
+
+@pytest.mark.parametrize(("label", "task"), [("face", "synthesis"), ("gender", "gender")])
+def test_schemas_accept_celebrities(celebrities, label, task):
+    parsed = text_format.Parse(
+        (SCHEMAS / TASKS[task].schema).read_text(encoding="utf-8"), schema_pb2.Schema()
+    )
+    assert TASKS[task].label == label
+    for folder in celebrities if task == "synthesis" else celebrities[:1]:
+        (reader,) = open_readers(folder, ReaderOptions(label=label))
+        examples = [to_example(reader.load(item)) for item in reader.items()]
+        assert anomalies(parsed, examples) == set()
+        wrong = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"man"]))
+        examples[0].features.feature["gender"].CopyFrom(wrong)
+        assert anomalies(parsed, examples) == {"gender"}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ Both follow the global dtype policy except for what they answer, which is float3
 import tensorflow as tf
 import tf_keras as keras
 
-from data_validation.face_size import HEIGHT, WIDTH
+from data_validation.face_sizes import SYNTHESIS_HEIGHT, SYNTHESIS_WIDTH
 from trainers.networks.compact import NORMALISATION_MOMENTUM
 
 layers = keras.layers
@@ -66,7 +66,7 @@ def generator(width: int) -> keras.Model:
         channels //= 2
         x = _doubled(x, channels, size, f"up{number}")
         x = _normalised(x, f"up{number}")
-    x = _doubled(x, CHANNELS, (HEIGHT, WIDTH), "image")
+    x = _doubled(x, CHANNELS, (SYNTHESIS_HEIGHT, SYNTHESIS_WIDTH), "image")
     images = layers.Activation("tanh", dtype="float32", name="pixels")(x)
     return keras.Model(inputs, images, name="generator")
 
@@ -87,7 +87,7 @@ def discriminator(width: int, dropout: float, spectral_norm: bool) -> keras.Mode
         A model from images float32 [N, 76, 64, 3], values -1 to 1, to float32 logits [N, 1]: above 0 for
         real.
     """
-    inputs = keras.Input([HEIGHT, WIDTH, CHANNELS], name="image")
+    inputs = keras.Input([SYNTHESIS_HEIGHT, SYNTHESIS_WIDTH, CHANNELS], name="image")
     constraint = UnitSpectralNorm() if spectral_norm else None
     x = inputs
     for number in range(len(_SIZES)):
