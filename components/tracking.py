@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -204,6 +204,46 @@ def submit(submission: Submission) -> str:
     client.log_text(run_id, "\n".join(submission.anomalies) or "none", "data/anomalies.txt")
     if submission.pushed_to:
         _register(client, submission, run_id)
+    return run_id
+
+
+def log_study(
+    tracking_uri: str,
+    artifact_root: str,
+    experiment: str,
+    about: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    files: Iterable[Path],
+) -> str:
+    """Keeps a study as an MLflow run of its own.
+
+    Args:
+        tracking_uri: MLflow's store or server.
+        artifact_root: See `open_run`.
+        experiment: Name of the experiment.
+        about: How it was made: plain values, also nested; among them its `date`, by which the run is named.
+        metrics: What was measured.
+        files: Files and folders to keep.
+
+    Returns:
+        The MLflow run's id.
+
+    Raises:
+        mlflow.exceptions.MlflowException: The server refuses or does not answer.
+    """
+    run_id = open_run(tracking_uri, artifact_root, experiment, f"{experiment}-{about['date']}")
+    client = mlflow.MlflowClient(tracking_uri)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(key, value, _now(), 0) for key, value in metrics.items()],
+        params=[Param(key, str(value)[:_MAX_PARAM]) for key, value in _flatten(about).items()],
+    )
+    for file in files:
+        if file.is_dir():
+            client.log_artifacts(run_id, str(file), f"report/{file.name}")
+        else:
+            client.log_artifact(run_id, str(file), "report")
+    close_run(tracking_uri, run_id, node_seconds={}, gpus=0, error="")
     return run_id
 
 

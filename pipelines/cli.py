@@ -16,12 +16,14 @@ from data_validation.errors import InputError
 from pipelines.cli_options import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_NOT_BLESSED, WorkspaceOption
 from pipelines.detect_cli import detect
 from pipelines.gallery_cli import gallery_app
-from pipelines.tasks import TASKS, FaceTask, get_task
+from pipelines.generate_cli import generate
+from pipelines.shown_run import run_shown, sample_folder
+from pipelines.study_cli import study_app
+from pipelines.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
     from pipelines.local import RunRequest
     from pipelines.runs import RunRecord
-    from pipelines.settings import Workspace
     from serving.rollout import Site
 
 app = typer.Typer(
@@ -40,7 +42,9 @@ models_app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(gallery_app, name="gallery")
+app.add_typer(study_app, name="study")
 app.command()(detect)
+app.command()(generate)
 
 console = Console()
 errors = Console(stderr=True)
@@ -68,6 +72,9 @@ def run(
     from_node: Annotated[
         str, typer.Option("--from", metavar="NODE", help="Run this node and all that depend on it anew.")
     ] = "",
+    until_node: Annotated[
+        str, typer.Option("--until", metavar="NODE", help="Run only this node and all that it depends on.")
+    ] = "",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every node anew.")] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -84,9 +91,13 @@ def run(
     if not data:
         place = place.for_samples()
         # Before samples are drawn.
-        sources.other_models(values, place)
-    folders = tuple(data) if data else (_sample(chosen, place),)
-    record = _run(RunRequest(chosen, values, place, folders, from_node, not no_cache))
+        sources.other_models(values, place, until_node)
+    folders = tuple(data) if data else (sample_folder(chosen, place, console),)
+    request = RunRequest(chosen, values, place, folders, from_node, not no_cache, until_node)
+    if until_node:
+        _run_until(request)
+        return
+    record = _run(request)
     console.print(progress.summary([record]))
     raise typer.Exit(_exit_code([record]))
 
@@ -108,7 +119,7 @@ def demo(workspace: WorkspaceOption = None) -> None:
             errors.print(f"{task.name} skipped: {error}", style="red", soft_wrap=True, markup=False)
             skipped = True
             continue
-        records.append(_run(RunRequest(task, values, place, (_sample(task, place),))))
+        records.append(_run(RunRequest(task, values, place, (sample_folder(task, place, console),))))
     console.print(progress.summary(records))
     console.print(
         "\nNext:\n"
@@ -365,36 +376,22 @@ def _say_lines(*lines: str) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def _sample(task: FaceTask, workspace: "Workspace") -> Path:
-    """Returns the workspace's sample data of a task, drawn where missing."""
-    from pipelines.samples import draw_sample
-
-    folder = workspace.sample(task.sample)
-    if not folder.exists():
-        draw_sample(task.sample, folder, task.sample_images, seed=1, console=console)
-    return folder
-
-
 def _run(request: "RunRequest") -> "RunRecord":
-    """Runs a pipeline with its progress on screen."""
-    from pipelines import local, progress
+    """Runs a whole pipeline with its progress on screen, and tells its verdicts."""
+    from pipelines import progress
 
-    title = f"{request.task.title} ({request.task.name})"
-    with progress.show_run(console, title, request.workspace.root) as on_change:
-        record = local.run(request, on_change)
-    if record.status == "failed":
-        log = request.workspace.runs(request.task.name) / f"{record.run_id}.log"
-        errors.print(
-            f"{record.error} (log: {log})", style="red", highlight=False, soft_wrap=True, markup=False
-        )
-        raise typer.Exit(EXIT_FAILED)
-    rejected = progress.rejections(record)
-    if rejected:
-        console.print(rejected, style="yellow", highlight=False, soft_wrap=True, markup=False)
+    record = run_shown(request, console, errors)
     console.print(progress.verdict_table(record))
     if any(request.workspace.outbox.glob("*.json")):
         console.print("MLflow did not answer; `hexaface track` sends what is waiting.", style="yellow")
     return record
+
+
+def _run_until(request: "RunRequest") -> None:
+    """Runs a part of a pipeline with its progress on screen, and tells what its last node made."""
+    last = run_shown(request, console, errors).nodes[-1]
+    _say_lines(f"{request.task.name}: ran until {last.node}")
+    _say_lines(*(f"  {name}: {place}" for name, place in sorted(last.outputs.items())))
 
 
 def _exit_code(records: "list[RunRecord]") -> int:

@@ -16,6 +16,7 @@ from data_validation.errors import InputError
 from pipelines.cli_options import EXIT_BAD_INPUT, EXIT_FAILED, WorkspaceOption
 from pipelines.pictures import SUFFIXES, pictures_in, progress, read_file, upright
 from pipelines.pushed_model import described
+from pipelines.whole_files import write_whole
 
 if TYPE_CHECKING:
     from components.face_finder import Face
@@ -207,19 +208,8 @@ def _look(file: Path, drawing: Path | None, detector: "Detector", settings: "Cas
         buffer = io.BytesIO()
         form = _FORMATS[drawing.suffix.lower()]
         draw_faces(image, faces).save(buffer, form, quality=_JPEG_QUALITY)
-        _write(drawing, buffer.getvalue())
+        write_whole(drawing, buffer.getvalue())
     return _Found(file, image.width, image.height, faces)
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Writes a file whole or not at all, with the folders that it lies in."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.partial")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 # ---- what is told
@@ -262,7 +252,7 @@ def _write_json(file: Path, answer: dict[str, object]) -> None:
     if file == _STDOUT:
         typer.echo(text)
     else:
-        _write(file, (text + "\n").encode())
+        write_whole(file, (text + "\n").encode())
 
 
 def _summary(found: Sequence[_Found], detector: "Detector", settings: "CascadeSettings") -> str:

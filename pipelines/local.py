@@ -43,6 +43,7 @@ class RunRequest:
         sources: Data folders.
         from_node: Run this node and all that depend on it anew; empty for none.
         use_cache: Take unchanged nodes from cache.
+        until_node: Run only this node and those that it depends on; empty for all.
     """
 
     task: FaceTask
@@ -51,10 +52,11 @@ class RunRequest:
     sources: tuple[Path, ...]
     from_node: str = ""
     use_cache: bool = True
+    until_node: str = ""
 
 
 def run(request: RunRequest, on_change: OnChange) -> RunRecord:
-    """Runs a pipeline to its end.
+    """Runs a pipeline to its end, or to the node that is asked for.
 
     Args:
         request: What to run.
@@ -70,8 +72,8 @@ def run(request: RunRequest, on_change: OnChange) -> RunRecord:
     workspace, task = request.workspace, request.task
     sources.check(request.sources, task, request.settings.data)
     sources.check_weights(request.settings.model)
-    others = sources.other_models(request.settings, workspace)
-    key = run_key(request.settings, workspace, request.sources, others)
+    others = sources.other_models(request.settings, workspace, request.until_node)
+    key = run_key(request.settings, workspace, request.sources, others, request.until_node)
     previous = latest(workspace, task.name)
     # A warm start is never unchanged: it would begin with the model that the last run made.
     may_skip = request.use_cache and not request.from_node and not request.settings.train.warm_start
@@ -105,7 +107,9 @@ def _run_nodes(
 
     pipeline = build_pipeline(request.task, request.settings, request.workspace, list(request.sources))
     representation = nodes.compile_pipeline(pipeline, run_id)
-    names = nodes.node_ids(representation)
+    names = _wanted(
+        request, nodes.node_ids(representation), lambda name: nodes.upstream(representation, name)
+    )
     anew = NEVER_CACHED | _anew(request, names, lambda name: nodes.downstream(representation, name))
     pushed_to = last_pushed(request.workspace, request.task.name)
     if pushed_to and not os.path.exists(pushed_to):
@@ -134,6 +138,16 @@ def _run_nodes(
         done.append(NodeRecord(name, state, outcome.seconds, outcome.outputs, outcome.properties))
         on_change(done[-1])
     return tuple(done), None
+
+
+def _wanted(request: RunRequest, names: list[str], upstream: Callable[[str], set[str]]) -> list[str]:
+    """Returns the nodes to run, in their order."""
+    if not request.until_node:
+        return names
+    if request.until_node not in names:
+        raise InputError(f"--until {request.until_node}: expected one of {', '.join(names)}")
+    needed = upstream(request.until_node)
+    return [name for name in names if name in needed]
 
 
 def _anew(request: RunRequest, names: list[str], downstream: Callable[[str], set[str]]) -> set[str]:
@@ -179,10 +193,13 @@ def _record(
         status="failed" if error else "finished",
         seconds=seconds,
         nodes=nodes,
+        until=request.until_node,
     )
     if error:
         where = f"{nodes[-1].node}: " if nodes else ""
         return replace(record, error=where + one_line(error))
+    if request.until_node:
+        return record
     outputs = {node.node: node.outputs for node in nodes}
     report = outputs["EvaluationReport"]["report"]
     metrics = json.loads((Path(report) / "metrics.json").read_text(encoding="utf-8"))

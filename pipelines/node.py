@@ -78,6 +78,15 @@ def downstream(representation: pipeline_pb2.Pipeline, node_id: str) -> set[str]:
     return found
 
 
+def upstream(representation: pipeline_pb2.Pipeline, node_id: str) -> set[str]:
+    """Returns a node and all nodes that it depends on."""
+    found = {node_id}
+    for node in reversed(representation.nodes):
+        if node.pipeline_node.node_info.id in found:
+            found |= set(node.pipeline_node.upstream_nodes)
+    return found
+
+
 def run_node(representation: pipeline_pb2.Pipeline, node_id: str, use_cache: bool) -> NodeOutcome:
     """Runs a node whose upstream nodes have run.
 

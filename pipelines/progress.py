@@ -180,7 +180,10 @@ def _headline(metrics: Mapping[str, float]) -> str:
 
 def rejections(record: RunRecord) -> str:
     """Says how many records could not be read and where they are listed; nothing where all were read."""
-    examples = next(node.outputs["examples"] for node in record.nodes if node.node == "FaceExampleGen")
+    read = (node.outputs["examples"] for node in record.nodes if node.node == "FaceExampleGen")
+    examples = next(read, None)
+    if examples is None:  # a run of other nodes only
+        return ""
     count = Ingestion.load(Path(examples)).total("rejected")
     return f"{count} records could not be read, see {Path(examples) / REJECTED_FILE}" if count else ""
 

@@ -27,7 +27,7 @@ class PushedModel:
     is_newest: bool = True
 
 
-def find_pushed(workspace: Workspace, name: str, version: str = "") -> PushedModel | None:
+def find_pushed(workspace: Workspace, name: str, version: str = "", source: str = "") -> PushedModel | None:
     """Finds a pushed model.
 
     Args:
@@ -35,6 +35,7 @@ def find_pushed(workspace: Workspace, name: str, version: str = "") -> PushedMod
         name: The model's name, which is that of its task.
         version: Such as "verification/1764000000", of the model wanted; where it is not there any more, or
             without, the newest is taken: of real data, or else of drawn sample data.
+        source: Only models that were trained on it, `real` or `sample`; empty for all.
 
     Returns:
         The model, None where none has been pushed.
@@ -48,7 +49,8 @@ def find_pushed(workspace: Workspace, name: str, version: str = "") -> PushedMod
 
     try:
         # One by one: with all at once, versions of sample data would be hidden by one of real data.
-        found = [pushed_models([root]).get(name) for root in roots(workspace)]
+        places = [root for root in roots(workspace) if source in ("", root.title)]
+        found = [pushed_models([root]).get(name) for root in places]
     except RolloutError as error:
         raise InputError(str(error)) from error
     models = [model for model in found if model]
@@ -82,15 +84,28 @@ def described(version: str, source: str) -> str:
 
 
 def load_signature(folder: Path, name: str) -> tuple[Any, Any]:
-    """Loads a SavedModel for one of its signatures.
+    """Loads a SavedModel for one of its signatures; as `load_signatures`.
+
+    Returns:
+        The model and the signature.
+
+    Raises:
+        InputError: The model cannot be loaded, or has no such signature.
+    """
+    model, (signature,) = load_signatures(folder, name)
+    return model, signature
+
+
+def load_signatures(folder: Path, *names: str) -> tuple[Any, list[Any]]:
+    """Loads a SavedModel for some of its signatures.
 
     Args:
         folder: The version's folder.
-        name: The signature's name.
+        names: The signatures' names.
 
     Returns:
-        The model, to be kept beside the signature, which does not keep the model's variables alive; and the
-        signature.
+        The model, to be kept beside the signatures, which do not keep the model's variables alive; and the
+        signatures, in the order of their names.
 
     Raises:
         InputError: The model cannot be loaded, or has no such signature.
@@ -103,11 +118,11 @@ def load_signature(folder: Path, name: str) -> tuple[Any, Any]:
         model = tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise InputError(f"{folder}: cannot be loaded: {one_line(error)}") from error
-    signature = model.signatures.get(name)
-    if signature is None:
-        found = ", ".join(sorted(model.signatures)) or "none"
-        raise InputError(f"{folder}: expected a signature {name}, found {found}")
-    return model, signature
+    for name in names:
+        if name not in model.signatures:
+            found = ", ".join(sorted(model.signatures)) or "none"
+            raise InputError(f"{folder}: expected a signature {name}, found {found}")
+    return model, [model.signatures[name] for name in names]
 
 
 def read_object(file: Path) -> dict[str, Any]:

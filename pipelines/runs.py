@@ -58,6 +58,8 @@ class RunRecord:
         report: Folder of the report.
         mlflow_run_id: MLflow run; empty where none could be opened.
         error: One line; empty for a finished run.
+        until: The last node that was asked for; empty where all were. Without the Evaluator there are no
+            metrics, verdicts and report.
     """
 
     task: str
@@ -75,6 +77,7 @@ class RunRecord:
     report: str = ""
     mlflow_run_id: str = ""
     error: str = ""
+    until: str = ""
 
     def save(self, workspace: Workspace) -> None:
         """Writes the record as the task's latest, at once."""
@@ -111,7 +114,11 @@ def _read(file: Path) -> RunRecord | None:
 
 
 def run_key(
-    settings: Settings, workspace: Workspace, sources: Iterable[Path], other_models: Iterable[str] = ()
+    settings: Settings,
+    workspace: Workspace,
+    sources: Iterable[Path],
+    other_models: Iterable[str] = (),
+    until_node: str = "",
 ) -> str:
     """Hashes all that a run depends on: settings, data, code and installed versions.
 
@@ -120,6 +127,7 @@ def run_key(
         workspace: The workspace, for the tracking server's address.
         sources: Data folders.
         other_models: Folders of the pushed models of other tasks that the run needs.
+        until_node: The last node to run; empty for all.
 
     Returns:
         64 hexadecimal digits.
@@ -132,6 +140,7 @@ def run_key(
         "data": fingerprint(folders),
         "code": code_fingerprint(*_ROOMS),
         "other_models": list(other_models),
+        "until": until_node,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -31,10 +31,12 @@ class Workspace:
     Attributes:
         root: Absolute path of the workspace.
         demo: Whether it is the part for drawn sample data, see `for_samples`.
+        study: Name of the study that it is a part of, see `for_study`; empty for none.
     """
 
     root: Path
     demo: bool = False
+    study: str = ""
 
     @classmethod
     def at(cls, root: Path | None) -> "Workspace":
@@ -67,14 +69,30 @@ class Workspace:
         """
         return Workspace(self.root / "demo", demo=True)
 
+    def for_study(self, study: str, part: str) -> "Workspace":
+        """Returns a part for models that are trained to be looked at, and are never served.
+
+        Args:
+            study: Name of the study.
+            part: What the part is of the study, a name for a folder.
+        """
+        return Workspace(self.studies(study) / part, self.demo, study)
+
+    def studies(self, study: str) -> Path:
+        """Results of a study, and its parts."""
+        return self.root / "studies" / study
+
     def experiment(self, task: str) -> str:
-        """Name of a task's MLflow experiment and registered model."""
-        return f"{task}-demo" if self.demo else task
+        """Name of a task's MLflow experiment and registered model; a study has one for all that it trains."""
+        name = f"{self.study}-study" if self.study else task
+        return f"{name}-demo" if self.demo else name
 
     @property
     def home(self) -> Path:
-        """The workspace itself, also for its part for sample data."""
-        return self.root.parent if self.demo else self.root
+        """The workspace itself, also for its parts for sample data and studies."""
+        # As `for_study` makes it: <workspace>/studies/<study>/<part>.
+        root = self.root.parents[2] if self.study else self.root
+        return root.parent if self.demo else root
 
     @property
     def metadata(self) -> Path:

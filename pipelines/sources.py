@@ -18,6 +18,21 @@ EMBEDDING = "embedding"
 VERIFICATION = "verification"
 DETECTION = "detection"
 """The task whose model finds the faces that are aligned with `data.align`."""
+BEFORE_TRAINING = frozenset(
+    {
+        "DetectorResolver",
+        "FaceExampleGen",
+        "CuratedSchema",
+        "StatisticsGen",
+        "ExampleValidator",
+        "AnomalyGate",
+        "Transform",
+        "BaseModelResolver",
+    }
+)
+"""Nodes that need no trunk: a run that ends with one of them asks for none."""
+BEFORE_EVALUATION = BEFORE_TRAINING | {"EmbeddingResolver", "Trainer", "LatestBlessedResolver"}
+"""Nodes that need nothing by which models are judged."""
 
 
 def reader_options(task: FaceTask, settings: DataSettings) -> ReaderOptions:
@@ -104,12 +119,13 @@ def detector(settings: DataSettings, workspace: Workspace) -> str:
     return _pushed(workspace, DETECTION, "data.align=true", "data.align=false")
 
 
-def other_models(settings: Settings, workspace: Workspace) -> tuple[str, ...]:
+def other_models(settings: Settings, workspace: Workspace, until_node: str = "") -> tuple[str, ...]:
     """Finds the models of other tasks that a run needs, see `detector` and `embedding`.
 
     Args:
         settings: A task's settings.
         workspace: The workspace.
+        until_node: The last node to run, empty for all; what only later nodes need is not looked for.
 
     Returns:
         Folders of the pushed models, empty for those that are not needed.
@@ -117,7 +133,8 @@ def other_models(settings: Settings, workspace: Workspace) -> tuple[str, ...]:
     Raises:
         InputError: One that is needed is not in the workspace.
     """
-    return detector(settings.data, workspace), embedding(settings.model, workspace)
+    trunk = "" if until_node in BEFORE_TRAINING else embedding(settings.model, workspace)
+    return detector(settings.data, workspace), trunk
 
 
 def _pushed(workspace: Workspace, task: str, setting: str, instead: str) -> str:
