@@ -39,6 +39,8 @@ BLESSED_FILE, NOT_BLESSED_FILE = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
 _BATCH = 4
 _TIMED_REQUESTS = 20
 _TOLERANCE = 1e-5
+# A pixel that lies between two of 256 levels may be rounded to either.
+_PIXEL_TOLERANCE = 1
 # Signatures with these at the start are for the Evaluator, which feeds them labels.
 _EVALUATOR = "transform_"
 _NOT_AN_IMAGE = b"not an image"
@@ -309,7 +311,7 @@ def not_finite(answer: Mapping[str, np.ndarray]) -> str:
 
 
 def difference(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> str:
-    """Compares two answers: floats within 1e-5, all else must be equal.
+    """Compares two answers: floats within 1e-5, pixels within a level of 256, all else must be equal.
 
     Args:
         expected: Arrays by output name.
@@ -342,6 +344,8 @@ def _arrays_differ(expected: np.ndarray, found: np.ndarray) -> str:
 def _same(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
     if expected.dtype.kind == "f":
         return np.isclose(found, expected, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True)
+    if expected.dtype == np.uint8:
+        return np.abs(expected.astype(np.int16) - found) <= _PIXEL_TOLERANCE
     same = np.asarray(expected == found)
     if expected.dtype.kind == "O":
         for place in map(tuple, np.argwhere(~same)):
@@ -350,10 +354,7 @@ def _same(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 
 def _same_picture(expected: bytes, found: bytes) -> bool:
-    """Tells whether two texts are images that look the same.
-
-    A pixel that lies between two of 256 levels may be rounded to either.
-    """
+    """Tells whether two texts are images that look the same."""
     try:
         with Image.open(io.BytesIO(expected)) as first, Image.open(io.BytesIO(found)) as second:
             if (first.size, first.mode) != (second.size, second.mode):
@@ -361,7 +362,7 @@ def _same_picture(expected: bytes, found: bytes) -> bool:
             extrema = ImageChops.difference(first, second).getextrema()
     except (OSError, ValueError, SyntaxError):
         return False
-    return int(np.max(extrema)) <= 1
+    return int(np.max(extrema)) <= _PIXEL_TOLERANCE
 
 
 def _shown(value: object) -> str:

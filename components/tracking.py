@@ -15,6 +15,7 @@ from typing import Any
 import mlflow
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 
+from components.evaluation.page import PRIVATE_FOLDER
 from components.infra_report import REPORT_FILE as INFRA_REPORT_FILE
 from components.infra_report import InfraReport
 from trainers.history import BACKBONE_FILE, HISTORY_FILE, read_history
@@ -196,7 +197,7 @@ def submit(submission: Submission) -> str:
         ],
     )
     log_history(client, run_id, read_history(Path(submission.model_run) / HISTORY_FILE))
-    client.log_artifacts(run_id, str(report), "report")
+    log_report(client, run_id, report)
     for name in ("ingestion.json", "rejected.jsonl"):
         client.log_artifact(run_id, str(examples / name), "data")
     if submission.infra:
@@ -245,6 +246,21 @@ def log_study(
             client.log_artifact(run_id, str(file), "report")
     close_run(tracking_uri, run_id, node_seconds={}, gpus=0, error="")
     return run_id
+
+
+def log_report(client: mlflow.MlflowClient, run_id: str, report: Path) -> None:
+    """Sends a report without its pictures of persons, which stay in the workspace.
+
+    Args:
+        client: MLflow's.
+        run_id: The MLflow run.
+        report: Folder of the EvaluationReport.
+    """
+    for item in sorted(report.iterdir()):
+        if item.is_dir() and item.name != PRIVATE_FOLDER:
+            client.log_artifacts(run_id, str(item), f"report/{item.name}")
+        elif item.is_file():
+            client.log_artifact(run_id, str(item), "report")
 
 
 def _backbone_tag(model_run: Path) -> list[RunTag]:

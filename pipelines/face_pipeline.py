@@ -21,7 +21,16 @@ from components.infra_validator import InfraValidator
 from components.mlflow_tracker import MLflowTracker
 from pipelines.code_fingerprint import code_fingerprint
 from pipelines.settings import Workspace
-from pipelines.sources import DETECTION, EMBEDDING, VERIFICATION, aligns, reader_options
+from pipelines.sources import (
+    DETECTION,
+    EMBEDDING,
+    GENDER,
+    VERIFICATION,
+    aligns,
+    compares_embeddings,
+    gender,
+    reader_options,
+)
 from pipelines.task_settings import Settings
 from pipelines.tasks import FaceTask
 
@@ -152,6 +161,9 @@ def build_pipeline(
         **_own_models(),
     ).with_id("LatestBlessedResolver")
 
+    # Other pipelines' models that look at generated faces.
+    witnesses = _witnesses(settings, workspace)
+
     evaluator = judge.evaluator(
         task.slices,
         thresholds,
@@ -161,6 +173,8 @@ def build_pipeline(
             baseline_model=blessed_resolver.outputs["model"],
             schema=schema,
             code_fingerprint=report_code,
+            cache=str(workspace.cache),
+            **{name: resolver.outputs["model"] for name, resolver in witnesses.items()},
         ),
     )
 
@@ -219,13 +233,33 @@ def build_pipeline(
     return tfx.dsl.Pipeline(
         pipeline_name=task.name,
         pipeline_root=str(workspace.pipeline(task.name)),
-        components=[*nodes, trainer, blessed_resolver, evaluator, report, infra_validator, pusher, tracker],
+        components=[
+            *nodes,
+            trainer,
+            blessed_resolver,
+            *witnesses.values(),
+            evaluator,
+            report,
+            infra_validator,
+            pusher,
+            tracker,
+        ],
         enable_cache=True,
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             str(workspace.metadata)
         ),
         beam_pipeline_args=beam_args(settings.run.beam_args),
     )
+
+
+def _witnesses(settings: Settings, workspace: Workspace) -> dict[str, tfx.dsl.Resolver]:
+    """Resolves the models by which others are judged, by their names in EvaluatorInputs."""
+    witnesses = {}
+    if compares_embeddings(settings.evaluation):
+        witnesses["embedding_model"] = _servable_model(VERIFICATION, "EmbeddingResolver")
+    if gender(settings.evaluation, workspace):
+        witnesses["gender_model"] = _servable_model(GENDER, "GenderResolver")
+    return witnesses
 
 
 def _own_models() -> dict[str, tfx.dsl.Channel]:

@@ -71,7 +71,7 @@ def run(request: RunRequest, on_change: OnChange) -> RunRecord:
     start = time.monotonic()
     workspace, task = request.workspace, request.task
     sources.check(request.sources, task, request.settings.data)
-    sources.check_weights(request.settings.model)
+    sources.check_weights(request.settings)
     others = sources.other_models(request.settings, workspace, request.until_node)
     key = run_key(request.settings, workspace, request.sources, others, request.until_node)
     previous = latest(workspace, task.name)

@@ -26,6 +26,8 @@ _HEADLINES = {
     "landmark_error": "landmark error",
     "eer": "EER",
     "tar_at_far_0.01": "TAR at FAR 1 %",
+    "frechet_position": "Frechet position, 0 best",
+    "diversity": "diversity",
 }
 _STYLES = {"ran": "green", "cached": "cyan", "failed": "bold red", "retrying": "yellow", "waiting": "dim"}
 

@@ -9,13 +9,23 @@ from components.readers.catalog import ReaderOptions, open_readers, select_spans
 from data_validation.errors import InputError
 from pipelines.runs import last_pushed
 from pipelines.settings import Workspace
-from pipelines.task_settings import BackboneSettings, BalanceSettings, DataSettings, ModelSettings, Settings
+from pipelines.task_settings import (
+    BackboneSettings,
+    BalanceSettings,
+    DataSettings,
+    EvaluationSettings,
+    ModelSettings,
+    Settings,
+    SynthesisEvaluationSettings,
+)
 from pipelines.tasks import FaceTask
 from trainers import weight_files
 
 EMBEDDING = "embedding"
 """The backbone that is the trunk of a model of the task VERIFICATION."""
 VERIFICATION = "verification"
+GENDER = "gender"
+"""The task whose model is asked about generated faces, where there is one."""
 DETECTION = "detection"
 """The task whose model finds the faces that are aligned with `data.align`."""
 BEFORE_TRAINING = frozenset(
@@ -119,8 +129,53 @@ def detector(settings: DataSettings, workspace: Workspace) -> str:
     return _pushed(workspace, DETECTION, "data.align=true", "data.align=false")
 
 
+def compares_embeddings(settings: EvaluationSettings) -> bool:
+    """Tells whether a task's models are judged by embeddings of a verification model."""
+    return isinstance(settings, SynthesisEvaluationSettings) and settings.extractor == EMBEDDING
+
+
+def extractor(settings: EvaluationSettings, workspace: Workspace) -> str:
+    """Finds the verification model by whose embeddings images are to be compared.
+
+    Args:
+        settings: A task's evaluation settings.
+        workspace: The workspace.
+
+    Returns:
+        Folder of the pushed model; empty where none is needed.
+
+    Raises:
+        InputError: There is none in the workspace.
+    """
+    if not compares_embeddings(settings):
+        return ""
+    return _pushed(
+        workspace,
+        VERIFICATION,
+        f"evaluation.extractor={EMBEDDING}",
+        "evaluation.extractor=inception with evaluation.extractor_weights and "
+        "evaluation.extractor_weights_sha256",
+    )
+
+
+def gender(settings: EvaluationSettings, workspace: Workspace) -> str:
+    """Finds the gender model that is asked about generated faces.
+
+    Args:
+        settings: A task's evaluation settings.
+        workspace: The workspace.
+
+    Returns:
+        Folder of the pushed model; empty where there is none, or the task generates no faces.
+    """
+    if not isinstance(settings, SynthesisEvaluationSettings):
+        return ""
+    pushed = last_pushed(workspace, GENDER)
+    return pushed if pushed and Path(pushed).is_dir() else ""
+
+
 def other_models(settings: Settings, workspace: Workspace, until_node: str = "") -> tuple[str, ...]:
-    """Finds the models of other tasks that a run needs, see `detector` and `embedding`.
+    """Finds the models of other tasks that a run takes: `detector`, `embedding`, `extractor` and `gender`.
 
     Args:
         settings: A task's settings.
@@ -128,13 +183,19 @@ def other_models(settings: Settings, workspace: Workspace, until_node: str = "")
         until_node: The last node to run, empty for all; what only later nodes need is not looked for.
 
     Returns:
-        Folders of the pushed models, empty for those that are not needed.
+        Folders of the pushed models, empty for those that are not taken.
 
     Raises:
         InputError: One that is needed is not in the workspace.
     """
-    trunk = "" if until_node in BEFORE_TRAINING else embedding(settings.model, workspace)
-    return detector(settings.data, workspace), trunk
+    trained = until_node not in BEFORE_TRAINING
+    judged = until_node not in BEFORE_EVALUATION
+    return (
+        detector(settings.data, workspace),
+        embedding(settings.model, workspace) if trained else "",
+        extractor(settings.evaluation, workspace) if judged else "",
+        gender(settings.evaluation, workspace) if judged else "",
+    )
 
 
 def _pushed(workspace: Workspace, task: str, setting: str, instead: str) -> str:
@@ -150,20 +211,28 @@ def _pushed(workspace: Workspace, task: str, setting: str, instead: str) -> str:
     return pushed
 
 
-def check_weights(settings: ModelSettings) -> None:
+def check_weights(settings: Settings) -> None:
     """Refuses a file of weights that is not there or not the one that the settings say.
 
-    Weights at a URL are fetched and checked by the Trainer, which is the one that needs them.
+    Weights at a URL are fetched and checked by the node that needs them.
 
     Args:
-        settings: A task's model settings.
+        settings: A task's settings.
 
     Raises:
         InputError: See there.
     """
-    if not isinstance(settings, BackboneSettings) or not settings.weights:
-        return
-    if "://" in settings.weights:
-        weight_files.check_url(settings.weights)
-    else:
-        weight_files.obtain(settings.weights, settings.weights_sha256, folder=Path())
+    model, evaluation = settings.model, settings.evaluation
+    if isinstance(model, BackboneSettings):
+        _check_weights(model.weights, model.weights_sha256, weight_files.WEIGHTS_SETTING)
+    if isinstance(evaluation, SynthesisEvaluationSettings):
+        _check_weights(
+            evaluation.extractor_weights, evaluation.extractor_weights_sha256, weight_files.EXTRACTOR_SETTING
+        )
+
+
+def _check_weights(location: str, sha256: str, setting: str) -> None:
+    if "://" in location:
+        weight_files.check_url(location, setting)
+    elif location:
+        weight_files.obtain(location, sha256, Path(), setting)

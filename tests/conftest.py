@@ -6,6 +6,7 @@ from pathlib import Path
 import detection_runs
 import people_runs
 import pytest
+import synthesis_runs
 import verification_runs
 from emotion_runs import IMAGES, OVERRIDES, EmotionRun, run
 from people_runs import PeopleRun
@@ -21,7 +22,7 @@ for _name in ("COLUMNS", "LINES"):
 # Runs of pipelines by what they are made of. Tests that share one stay in one process, or it is made twice.
 # The longest come first.
 _SHARED = {
-    "people": {"people_workspace", "verification_run", "gender_run", "age_run"},
+    "people": {"people_workspace", "verification_run", "gender_run", "age_run", "synthesis_run"},
     "emotion": {"emotion_run"},
     "detection": {"detection_run"},
 }
@@ -116,3 +117,21 @@ def detection_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def detection_run(tmp_path_factory: pytest.TempPathFactory, detection_samples: Path) -> PeopleRun:
     workspace = settings.Workspace.at(tmp_path_factory.mktemp("detection_workspace"))
     return people_runs.run(detection_runs.request(workspace, detection_samples))
+
+
+@pytest.fixture(scope="session")
+def synthesis_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthesis_runs.write_samples(tmp_path_factory.mktemp("celebrities"))
+
+
+@pytest.fixture(scope="session")
+def synthesis_run(
+    synthesis_samples: Path,
+    people_workspace: settings.Workspace,
+    verification_run: PeopleRun,
+    gender_run: PeopleRun,
+) -> PeopleRun:
+    # Its faces are judged by features of the one model, and the other says what they are.
+    for other in (verification_run, gender_run):
+        assert other.record.pushed_to, other.record.error
+    return people_runs.run(synthesis_runs.request(people_workspace, synthesis_samples))

@@ -12,6 +12,7 @@ from components.evaluation.evaluators import BaseNode, EvaluatorInputs
 from components.evaluation.page import Page
 from components.evaluation.pairs import PairAssessment
 from components.evaluation.slices import SliceKey
+from components.evaluation.synthesis import SynthesisAssessment
 from data_validation.ingestion import Ingestion
 
 Thresholds = Mapping[str, float]
@@ -49,7 +50,7 @@ def assessment(kind: str, label: str, classes: tuple[str, ...]) -> Assessment:
     """Returns an assessment.
 
     Args:
-        kind: `classification`, `age`, `pairs` or `detection`.
+        kind: `classification`, `age`, `pairs`, `detection` or `synthesis`.
         label: Feature with the label.
         classes: Class names in the model's order.
     """
@@ -59,4 +60,6 @@ def assessment(kind: str, label: str, classes: tuple[str, ...]) -> Assessment:
         return PairAssessment(label)
     if kind == "detection":
         return DetectionAssessment(label)
+    if kind == "synthesis":
+        return SynthesisAssessment()
     return ClassificationAssessment(label, classes)

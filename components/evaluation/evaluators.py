@@ -21,6 +21,9 @@ class EvaluatorInputs:
         baseline_model: The latest blessed model; may resolve to nothing.
         schema: Of the examples.
         code_fingerprint: For the cache of evaluators of the project's own.
+        cache: Folder where downloads are kept; for evaluators that need weights.
+        embedding_model: The verification model whose embeddings images are compared by, where they are.
+        gender_model: The gender model that is asked about generated images, where there is one.
     """
 
     examples: Any
@@ -28,6 +31,9 @@ class EvaluatorInputs:
     baseline_model: Any
     schema: Any
     code_fingerprint: str
+    cache: str = ""
+    embedding_model: Any = None
+    gender_model: Any = None
 
     def tfma_evaluator(self, eval_config: tfma.EvalConfig) -> BaseNode:
         """Returns TFX's Evaluator."""

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+PRIVATE_FOLDER = "private"
+"""Of the report; MLflow does not get it."""
+
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
     "table{border-collapse:collapse}"
@@ -63,6 +66,22 @@ class Page:
         """
         self._parts.append(f'<figure><img src="figures/{name}.png" alt="{escape(caption)}"></figure>')
         return self.root / "figures" / f"{name}.png"
+
+    def private_figure(self, name: str, caption: str) -> Path:
+        """Adds a figure that shows persons: it stays beside the page and goes nowhere else.
+
+        Args:
+            name: Of its file.
+            caption: For those who cannot see it, as in copies of the page.
+
+        Returns:
+            The file to draw it into.
+        """
+        os.makedirs(self.root / PRIVATE_FOLDER, exist_ok=True)
+        self._parts.append(
+            f'<figure><img src="{PRIVATE_FOLDER}/{name}.png" alt="{escape(caption)}"></figure>'
+        )
+        return self.root / PRIVATE_FOLDER / f"{name}.png"
 
     def save(self) -> None:
         """Writes the page."""

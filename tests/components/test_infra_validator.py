@@ -16,6 +16,7 @@ import tensorflow as tf
 from model_servers import model_server
 from PIL import Image
 from tensorflow_serving.apis import prediction_log_pb2
+from toy_generator import face_like, save_generator
 
 from components import candidate_server, infra_validator
 from components.candidate_server import LOADS, CandidateServer
@@ -100,6 +101,15 @@ def sample(seed: tf.Tensor, count: tf.Tensor) -> Tensors:
     return synthesise(tf.random.stateless_normal(size, tf.stack([seed, tf.constant(0, tf.int64)])))
 
 
+def generated_pixels(latent: tf.Tensor) -> Tensors:
+    return {"pixels": tf.cast(255 * tf.nn.sigmoid(tf.reshape(latent[:, :64], [-1, 8, 8, 1])), tf.uint8)}
+
+
+def latents(seed: tf.Tensor, count: tf.Tensor) -> Tensors:
+    size = tf.stack([count, 100])
+    return {"latent": tf.random.stateless_normal(size, tf.stack([seed, tf.constant(0, tf.int64)]))}
+
+
 def named(array: tf.Tensor) -> Tensors:
     return {"sum": array + 1.0}
 
@@ -115,6 +125,8 @@ GOOD: dict[str, tuple[Callable[..., Tensors], list[tf.TensorSpec]]] = {
     "age": (age, IMAGES),
     "synthesise": (synthesise, [spec("latent", [None, 100], tf.float32)]),
     "sample": (sample, [spec("seed", [], tf.int64), spec("count", [], tf.int32)]),
+    "latents": (latents, [spec("seed", [], tf.int64), spec("count", [], tf.int32)]),
+    "generated_pixels": (generated_pixels, [spec("latent", [None, 100], tf.float32)]),
     "strange": (named, [spec("array", [None], tf.float32)]),
 }
 ASKED = sorted(set(GOOD) - {"transform_label", "strange"})
@@ -179,6 +191,19 @@ def test_good_model_is_blessed(good: Judged) -> None:
     assert "age: no image, by REST" in names
     assert "synthesise: batch as single" in names
     assert "sample: batch as single" not in names
+    assert "generated_pixels: batch as single" in names
+    assert "latents: batch as single" not in names
+
+
+def test_a_model_that_takes_no_image_is_blessed(faces: Faces, tmp_path: Path) -> None:
+    model = save_generator(tmp_path / "model", face_like(1, 20))
+    report = validate(model, faces)
+    assert report.reason == ""
+    assert report.recorded == ["serving_default", "latents", "pixels", "sample"]
+    assert report.skipped == {}
+    names = {check.name for check in report.checks}
+    assert {"serving_default: batch as single", "pixels: batch as single"} <= names
+    assert {"sample, 4 at once: answer by REST", "latents, 4 at once: answer by gRPC"} <= names
 
 
 def test_figures_and_skipped_signatures_are_told(good: Judged) -> None:
@@ -413,6 +438,7 @@ FLOATS = np.array([0.5, 100.0], np.float32)
         (np.array([True]), np.array([True])),
         (strings(b"happy", b""), strings(b"happy", b"")),
         (strings(encoded([0, 7])), strings(encoded([1, 6]))),
+        (np.uint8([0, 7, 255]), np.uint8([1, 6, 255])),
         (np.zeros((0, 4), np.float32), np.zeros((0, 4), np.float32)),
     ],
 )
@@ -437,6 +463,7 @@ def test_equal_answers(expected: np.ndarray, found: np.ndarray) -> None:
         (strings(b"happy"), strings(b"sad"), "expected b'happy' at [0], found b'sad'"),
         (strings(b"a" * 99), strings(b"a" * 98), "expected 99 bytes at [0], found 98 bytes"),
         (strings(encoded([0, 7])), strings(encoded([2, 7])), " bytes at [0], found "),
+        (np.uint8([7, 0]), np.uint8([7, 255]), "expected 0 at [1], found 255"),
         (strings(encoded([0, 7])), strings(encoded([0, 7], "RGB")), " bytes at [0], found "),
     ],
 )

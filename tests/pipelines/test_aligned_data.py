@@ -67,7 +67,7 @@ def test_demo_needs_the_model_of_drawn_samples(hexaface, monkeypatch: pytest.Mon
 def test_the_models_that_a_run_needs(tmp_path: Path) -> None:
     place = Workspace.at(tmp_path)
     aligned, plain = load("demo", "emotion", [ALIGN]), load("demo", "emotion")
-    assert sources.other_models(plain, place) == ("", "")
+    assert sources.other_models(plain, place) == ("", "", "", "")
     with pytest.raises(InputError, match="no blessed detection model"):
         sources.detector(aligned.data, place)
     pushed(place, "detection", tmp_path / "models" / "1")
