@@ -18,7 +18,7 @@ from mlflow.entities import Metric, Param, RunStatus, RunTag
 from components.evaluation.page import PRIVATE_FOLDER
 from components.infra_report import REPORT_FILE as INFRA_REPORT_FILE
 from components.infra_report import InfraReport
-from trainers.history import BACKBONE_FILE, HISTORY_FILE, read_history
+from trainers.history import BACKBONE_FILE, HISTORY_FILE, SAMPLES_FOLDER, read_history
 from trainers.mlflow_curves import log_history
 
 PIPELINE_RUN_TAG = "hexaface.pipeline_run_id"
@@ -197,6 +197,7 @@ def submit(submission: Submission) -> str:
         ],
     )
     log_history(client, run_id, read_history(Path(submission.model_run) / HISTORY_FILE))
+    _log_samples(client, run_id, Path(submission.model_run) / SAMPLES_FOLDER)
     log_report(client, run_id, report)
     for name in ("ingestion.json", "rejected.jsonl"):
         client.log_artifact(run_id, str(examples / name), "data")
@@ -269,6 +270,15 @@ def _backbone_tag(model_run: Path) -> list[RunTag]:
     if not file.is_file():
         return []
     return [RunTag(BACKBONE_TAG, json.loads(file.read_text(encoding="utf-8"))["fingerprint"])]
+
+
+def _log_samples(client: mlflow.MlflowClient, run_id: str, folder: Path) -> None:
+    """Sends those pictures of a generator's progress that were not sent while it was trained."""
+    if folder.is_dir():
+        sent = {item.path for item in client.list_artifacts(run_id, SAMPLES_FOLDER)}
+        for file in sorted(folder.iterdir()):
+            if f"{SAMPLES_FOLDER}/{file.name}" not in sent:
+                client.log_artifact(run_id, str(file), SAMPLES_FOLDER)
 
 
 def _log_infra(client: mlflow.MlflowClient, run_id: str, folder: Path) -> None:

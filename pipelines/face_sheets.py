@@ -13,12 +13,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from data_validation.errors import InputError
+from trainers.face_grid import GAP, face_grid
 
 SOFTWARE = "HexaFace generate"
 MAX_PIXELS = 89_478_485
 """Pixels of a file, all frames of a film together: above it Pillow warns whoever opens the picture."""
-_GAP = 2
-_PAPER = (250, 250, 250)
 # Hundredths of a second are what GIF counts in; the ends are held so that they can be looked at.
 _FRAME_MS, _HOLD_MS = 80, 600
 
@@ -49,23 +48,16 @@ def sheet(faces: np.ndarray, scale: int) -> Image.Image:
         faces: RGB, uint8 [N, H, W, 3].
         scale: How many times larger each side is drawn.
     """
-    count, height, width = faces.shape[:3]
-    columns = columns_of(count, height, width)
-    size = sheet_size(count, height, width, scale)
-    gap = _GAP * scale
-    picture = Image.new("RGB", size, _PAPER)
-    for number, face in enumerate(faces):
-        row, column = divmod(number, columns)
-        place = (gap + column * (width * scale + gap), gap + row * (height * scale + gap))
-        picture.paste(enlarged(face, scale), place)
-    return picture
+    columns = columns_of(*faces.shape[:3])
+    drawn = np.stack([np.asarray(enlarged(face, scale)) for face in faces])
+    return Image.fromarray(face_grid(drawn, columns, GAP * scale))
 
 
 def sheet_size(count: int, height: int, width: int, scale: int) -> tuple[int, int]:
     """Returns the width and height of `sheet`, pixels."""
     columns = columns_of(count, height, width)
     rows = math.ceil(count / columns)
-    return (columns * (width + _GAP) + _GAP) * scale, (rows * (height + _GAP) + _GAP) * scale
+    return (columns * (width + GAP) + GAP) * scale, (rows * (height + GAP) + GAP) * scale
 
 
 def enlarged(face: np.ndarray, scale: int) -> Image.Image:

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 
 HISTORY_FILE = "history.jsonl"
+SAMPLES_FOLDER = "samples"
+"""Pictures of a generator's progress, beside the history, and among the artifacts of the MLflow run."""
 BACKBONE_FILE = "backbone.json"
 """Beside the history of a model that stands on another pipeline's trunk: `fingerprint`."""
 

@@ -11,35 +11,14 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from data_validation.errors import one_line
+from trainers.face_grid import face_grid
+from trainers.history import SAMPLES_FOLDER
 from trainers.mlflow_curves import SERVER_ERRORS
 
 logger = logging.getLogger("hexaface.trainer")
 
-SAMPLES_FOLDER = "samples"
-"""In the folder of the model run, and among the artifacts of the MLflow run."""
 COLUMNS, ROWS = 8, 8
-_GAP = 2
 _JPEG_QUALITY = 92
-
-
-def grid(faces: np.ndarray, columns: int) -> Image.Image:
-    """Puts faces side by side, row after row.
-
-    Args:
-        faces: uint8 [N, height, width, 3].
-        columns: Faces in a row.
-
-    Returns:
-        A picture on white.
-    """
-    count, height, width, _ = faces.shape
-    rows = -(-count // columns)
-    size = columns * (width + _GAP) + _GAP, rows * (height + _GAP) + _GAP
-    sheet = Image.new("RGB", size, "white")
-    for number, face in enumerate(faces):
-        row, column = divmod(number, columns)
-        sheet.paste(Image.fromarray(face), (_GAP + column * (width + _GAP), _GAP + row * (height + _GAP)))
-    return sheet
 
 
 class SampleGrids(keras.callbacks.Callback):
@@ -65,7 +44,7 @@ class SampleGrids(keras.callbacks.Callback):
         del logs
         self._folder.mkdir(parents=True, exist_ok=True)
         file = self._folder / f"epoch-{epoch + 1:04d}.jpg"
-        grid(self._draw(), COLUMNS).save(file, quality=_JPEG_QUALITY)
+        Image.fromarray(face_grid(self._draw(), COLUMNS)).save(file, quality=_JPEG_QUALITY)
         if not self._run_id:
             return
         try:

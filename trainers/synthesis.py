@@ -15,12 +15,12 @@ from data_validation.errors import InputError
 from data_validation.face_sizes import SYNTHESIS_HEIGHT, SYNTHESIS_WIDTH
 from trainers import image_training, training
 from trainers.adversarial import AdversarialModel
-from trainers.history import HISTORY_FILE, read_history, write_history
+from trainers.history import HISTORY_FILE, SAMPLES_FOLDER, read_history, write_history
 from trainers.imaging import decode_batch
 from trainers.live_metrics import LiveMetrics
 from trainers.networks import dcgan
 from trainers.preprocessing import IMAGE
-from trainers.sample_grids import COLUMNS, ROWS, SAMPLES_FOLDER, SampleGrids
+from trainers.sample_grids import COLUMNS, ROWS, SampleGrids
 from trainers.saved_models import export
 
 logger = logging.getLogger("hexaface.trainer")

@@ -13,9 +13,9 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from components.evaluation.figures import save
+from trainers.face_grid import GAP, face_grid
 
 _COLUMNS = 8
-_GAP = 2
 _PAPER = 255
 _PAIR_COLUMNS = 8
 
@@ -29,7 +29,7 @@ def draw_faces(file: Path, images: np.ndarray, title: str, settings: str) -> Non
         title: Heading.
         settings: How they were made; the second line.
     """
-    grid = _grid(images, _COLUMNS)
+    grid = face_grid(images, min(_COLUMNS, len(images)))
     height, width = grid.shape[:2]
     figure, axes = plt.subplots(figsize=(6.4, 6.4 * height / width + 0.6), layout="constrained")
     axes.imshow(grid, interpolation="nearest")
@@ -37,18 +37,6 @@ def draw_faces(file: Path, images: np.ndarray, title: str, settings: str) -> Non
     axes.set_title(settings, fontsize=8)
     figure.suptitle(title)
     save(figure, file)
-
-
-def _grid(images: np.ndarray, columns: int) -> np.ndarray:
-    """Returns images in rows, uint8 [H, W, 3]."""
-    count, height, width, channels = images.shape
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    grid = np.full((rows * (height + _GAP), columns * (width + _GAP), channels), _PAPER, np.uint8)
-    for number, image in enumerate(images):
-        top, left = number // columns * (height + _GAP), number % columns * (width + _GAP)
-        grid[top : top + height, left : left + width] = image
-    return grid[:-_GAP, :-_GAP]
 
 
 def draw_pairs(
@@ -72,9 +60,7 @@ def draw_pairs(
     for axes in panels.flat:
         axes.axis("off")
     for axes, ours, theirs, ratio in zip(panels.flat, generated, nearest, ratios, strict=False):
-        axes.imshow(
-            np.concatenate([ours, np.full_like(ours[:_GAP], _PAPER), theirs]), interpolation="nearest"
-        )
+        axes.imshow(np.concatenate([ours, np.full_like(ours[:GAP], _PAPER), theirs]), interpolation="nearest")
         axes.set_title(f"{ratio:.2f}", fontsize=9)
     figure.suptitle(f"{title}\n{settings}", fontsize=10)
     save(figure, file)
