@@ -644,7 +644,7 @@ class SynthesisModelSettings(ModelSettings):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     generator_width: Annotated[int, Field(ge=4, le=256)] = 32
     discriminator_width: Annotated[int, Field(ge=4, le=256)] = 32
-    spectral_norm: bool = True
+    spectral_norm: bool = False
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -663,7 +663,7 @@ class SynthesisTrainSettings(TrainSettings):
     generator_rate: Positive = 0.0002
     discriminator_rate: Positive = 0.0002
     beta_1: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
-    label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.1
     average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
     flip: bool = True
 

@@ -48,7 +48,7 @@ def test_verdicts_are_on_images_that_no_network_was_trained_on(synthesis_run: Pe
 
 def test_the_report_shows_faces_and_where_they_stand(synthesis_run: PeopleRun) -> None:
     page = (synthesis_run.report / "report.html").read_text()
-    for word in ("floor", "ceiling", "Kernel", "embedding", "female"):
+    for word in ("floor", "ceiling", "kernel distance", "embedding", "female"):
         assert word in page
     figures = [file.name for file in (synthesis_run.report / "figures").iterdir()]
     assert "learning_curves.png" in figures
