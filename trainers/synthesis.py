@@ -27,6 +27,9 @@ logger = logging.getLogger("hexaface.trainer")
 
 MOST_FACES = 64
 """That one request of the signatures `sample` and `latents` gives."""
+MOST_ROWS = 1024
+"""Of latent vectors that one run of the graph takes, be it several requests in one batch: a row of 400 bytes
+needs a megabyte while it is drawn."""
 _READ_BATCH = 256
 _GRID_SEED = 7
 
@@ -200,8 +203,13 @@ class SynthesisModule(tf.Module):
         self.trained = trained
 
     def draw(self, latent: tf.Tensor) -> tf.Tensor:
-        """Returns faces, uint8 [N, 76, 64, 3], of latent vectors, float32 [N, 100]."""
-        return to_pixels(self.network(latent, training=False))
+        """Returns faces, uint8 [N, 76, 64, 3], of latent vectors, float32 [N, 100]; N is at most MOST_ROWS."""
+        rows = tf.shape(latent)[0]
+        allowed = tf.debugging.Assert(
+            rows <= MOST_ROWS, [f"latent: expected at most {MOST_ROWS} rows, found", rows]
+        )
+        with tf.control_dependencies([allowed]):
+            return to_pixels(self.network(tf.identity(latent), training=False))
 
     def encode(self, latent: tf.Tensor) -> tf.Tensor:
         """Returns PNG files, string [N], of latent vectors, float32 [N, 100]."""

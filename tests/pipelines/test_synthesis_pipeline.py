@@ -1,18 +1,22 @@
 """The synthesis pipeline from CelebA's form to a blessed, tracked, pushed generator, and what it draws."""
 
+import io
 import json
 import re
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 import synthesis_runs
 import tensorflow as tf
+from model_servers import model_server
 from people_runs import PeopleRun, run
 from PIL import Image
 
 from data_validation.ingestion import Ingestion
+from serving.client import Client, InvalidArgument
 
 pytestmark = pytest.mark.e2e
 
@@ -87,6 +91,26 @@ def test_the_balance_of_a_run_is_that_of_its_setting(
         ]
     ).value_counts()
     assert genders["male"] == round(0.3 * genders.sum())
+
+
+def test_the_model_server_draws_and_refuses(synthesis_run: PeopleRun) -> None:
+    base = synthesis_run.pushed.parent
+    with (
+        model_server("--model_name=synthesis", f"--model_base_path={base}") as server,
+        Client(server.address) as client,
+    ):
+        faces = client.generate(seed=7, count=5)
+        assert faces == client.generate(seed=7, count=64)[:5]
+        with Image.open(io.BytesIO(faces[0])) as picture:
+            assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (64, 76))
+        latent = np.zeros((2, 100), np.float32)
+        assert len(set(client.generate_from(latent))) == 1
+        with pytest.raises(ValueError, match="count: expected 1 to"):
+            client.generate(seed=7, count=0)
+        with pytest.raises(InvalidArgument, match=r"count: expected 1 to 64, found.*10000"):
+            client.generate(seed=7, count=10_000)
+        with pytest.raises(InvalidArgument, match=r"latent: expected at most 1024 rows"):
+            client.generate_from(np.zeros((1025, 100), np.float32))
 
 
 def test_a_second_run_has_nothing_to_do(synthesis_run: PeopleRun) -> None:

@@ -164,6 +164,13 @@ def test_a_batch_gives_what_single_requests_give(served):
     assert np.abs(together.astype(int) - alone).max() <= 1
 
 
+@pytest.mark.parametrize("signature", ["serving_default", "pixels"])
+def test_rows_are_bounded(served, signature):
+    latent = tf.zeros([synthesis.MOST_ROWS + 1, dcgan.LATENT])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"latent: expected at most 1024 rows, found"):
+        served[signature](latent=latent)
+
+
 def test_a_warm_start_goes_on_from_all_networks(served, tmp_path):
     from trainers.image_training import warm_start
 
