@@ -203,7 +203,7 @@ class SynthesisModule(tf.Module):
         self.trained = trained
 
     def draw(self, latent: tf.Tensor) -> tf.Tensor:
-        """Returns faces, uint8 [N, 76, 64, 3], of latent vectors, float32 [N, 100]; N is at most MOST_ROWS."""
+        """Returns faces, uint8 [N, 76, 64, 3], of at most MOST_ROWS latent vectors, float32 [N, 100]."""
         rows = tf.shape(latent)[0]
         allowed = tf.debugging.Assert(
             rows <= MOST_ROWS, [f"latent: expected at most {MOST_ROWS} rows, found", rows]
