@@ -234,18 +234,22 @@ def log_study(
         mlflow.exceptions.MlflowException: The server refuses or does not answer.
     """
     run_id = open_run(tracking_uri, artifact_root, experiment, f"{experiment}-{about['date']}")
-    client = mlflow.MlflowClient(tracking_uri)
-    client.log_batch(
-        run_id,
-        metrics=[Metric(key, value, _now(), 0) for key, value in metrics.items()],
-        params=[Param(key, str(value)[:_MAX_PARAM]) for key, value in _flatten(about).items()],
-    )
-    for file in files:
-        if file.is_dir():
-            client.log_artifacts(run_id, str(file), f"report/{file.name}")
-        else:
-            client.log_artifact(run_id, str(file), "report")
-    close_run(tracking_uri, run_id, node_seconds={}, gpus=0, error="")
+    error = "not all could be sent"
+    try:
+        client = mlflow.MlflowClient(tracking_uri)
+        client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, _now(), 0) for key, value in metrics.items()],
+            params=[Param(key, str(value)[:_MAX_PARAM]) for key, value in _flatten(about).items()],
+        )
+        for file in files:
+            if file.is_dir():
+                client.log_artifacts(run_id, str(file), f"report/{file.name}")
+            else:
+                client.log_artifact(run_id, str(file), "report")
+        error = ""
+    finally:
+        close_run(tracking_uri, run_id, node_seconds={}, gpus=0, error=error)
     return run_id
 
 

@@ -13,7 +13,6 @@ from PIL import Image
 from data_validation.errors import one_line
 from trainers.face_grid import face_grid
 from trainers.history import SAMPLES_FOLDER
-from trainers.mlflow_curves import SERVER_ERRORS
 
 logger = logging.getLogger("hexaface.trainer")
 
@@ -50,6 +49,8 @@ class SampleGrids(keras.callbacks.Callback):
         try:
             client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
             client.log_artifact(self._run_id, str(file), SAMPLES_FOLDER)
-        except SERVER_ERRORS as error:
+        except (
+            Exception
+        ) as error:  # stores of files, unlike the server itself, raise errors of their own kinds
             logger.warning("MLflow does not answer, pictures follow at the end: %s", one_line(error))
             self._run_id = ""

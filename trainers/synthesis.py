@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
@@ -14,7 +15,7 @@ import tf_keras as keras
 from data_validation.errors import InputError
 from data_validation.face_sizes import SYNTHESIS_HEIGHT, SYNTHESIS_WIDTH
 from trainers import image_training, training
-from trainers.adversarial import AdversarialModel
+from trainers.adversarial import AdversarialModel, noise, settle
 from trainers.history import HISTORY_FILE, SAMPLES_FOLDER, read_history, write_history
 from trainers.imaging import decode_batch
 from trainers.live_metrics import LiveMetrics
@@ -30,6 +31,8 @@ MOST_FACES = 64
 MOST_ROWS = 1024
 """Of latent vectors that one run of the graph takes, be it several requests in one batch: a row of 400 bytes
 needs a megabyte while it is drawn."""
+LEAST_HELD_BACK = 20
+"""Images of a split by which a generator is judged."""
 _READ_BATCH = 256
 _GRID_SEED = 7
 
@@ -67,6 +70,7 @@ def run_fn(fn_args: Any) -> None:
     """
     config = fn_args.custom_config
     settings = config["train"]
+    _check_held_back(fn_args.eval_files)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     backups = training.backup_folder(
         config["backups"],
@@ -89,11 +93,21 @@ def run_fn(fn_args: Any) -> None:
         keras.mixed_precision.set_global_policy("float32")
     generator = dcgan.generator(config["model"]["generator_width"])
     generator.set_weights(model.average.get_weights())
+    settle(generator)
     about = image_training.about(
         fn_args, "synthesis", None, [], steps=model.steps, last_epoch=_last_epoch(fn_args.model_run_dir)
     )
     export(SynthesisModule(generator, model.networks), fn_args.serving_model_dir, about)
     training.discard_backups(backups)
+
+
+def _check_held_back(files: list[str]) -> None:
+    """Refuses data by which no generator could be judged, before it is trained for long."""
+    held_back = training.count_examples(files)
+    if held_back < LEAST_HELD_BACK:
+        raise InputError(
+            f"split eval: expected at least {LEAST_HELD_BACK} images to judge by, found {held_back}"
+        )
 
 
 def _build(model: Mapping[str, Any], settings: Mapping[str, Any]) -> AdversarialModel:
@@ -127,14 +141,19 @@ def _fit(
     folder: Path,
     model_run: str,
 ) -> None:
-    """Trains to the last epoch; a killed training goes on where it was.
+    """Trains to the last epoch; a killed training goes on where it was, with images in a first epoch's order.
 
     There is no best epoch to go back to: losses of networks that learn from each other tell nothing of the
     faces, and the average over the last steps is steadier than any single epoch.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    noise = tf.random.stateless_normal([ROWS * COLUMNS, dcgan.LATENT], [_GRID_SEED, 0])
+    latent = noise(_GRID_SEED, 0, ROWS * COLUMNS)
     history, pictures = folder / HISTORY_FILE, folder / SAMPLES_FOLDER
+
+    def draw() -> np.ndarray:
+        settle(model.average)
+        return to_pixels(model.average(latent, training=False)).numpy()
+
     training.tell_resumed(folder)
     training.spare_autograph(model)
     model.fit(
@@ -144,7 +163,7 @@ def _fit(
             FiniteLosses(),
             training.EpochLog(folder, settings["epochs"], lambda: model.rates),
             LiveMetrics(lambda: read_history(history)),
-            SampleGrids(lambda: to_pixels(model.average(noise, training=False)).numpy(), pictures),
+            SampleGrids(draw, pictures),
             training.backup(folder),
         ],
         verbose=0,
@@ -158,22 +177,35 @@ def _last_epoch(model_run: str) -> dict[str, float]:
 
 
 class FiniteLosses(keras.callbacks.Callback):
-    """Ends a training whose losses are no longer numbers: nothing that comes after would be."""
+    """Ends a training whose losses or weights are no longer numbers: nothing that comes after would be."""
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Looks at the losses.
 
         Raises:
-            InputError: See there.
+            InputError: They are no numbers.
         """
         del batch
         lost = [f"{name} {value:g}" for name, value in (logs or {}).items() if not math.isfinite(value)]
         if lost:
-            rates = ", ".join(f"train.{name}={rate:g}" for name, rate in self.model.rates.items())
-            raise InputError(
-                f"{rates}: expected finite losses, found {', '.join(lost)} at step {self.model.steps}; try "
-                "lower rates, model.spectral_norm=true, train.label_smoothing=0.1 or train.precision=float32"
-            )
+            self._stop("losses", ", ".join(lost))
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Looks at the weights, before they are kept.
+
+        Raises:
+            InputError: They are no numbers: the last step may have made them so, after its losses.
+        """
+        del epoch, logs
+        if not self.model.finite:
+            self._stop("weights", "others")
+
+    def _stop(self, what: str, found: str) -> None:
+        rates = ", ".join(f"train.{name}={rate:g}" for name, rate in self.model.rates.items())
+        raise InputError(
+            f"{rates}: expected finite {what}, found {found} at step {self.model.steps}; try lower rates, "
+            "model.spectral_norm=true, train.label_smoothing=0.1 or train.precision=float32"
+        )
 
 
 def to_pixels(images: tf.Tensor) -> tf.Tensor:
@@ -231,8 +263,7 @@ class SynthesisModule(tf.Module):
         )
         with tf.control_dependencies([allowed]):
             # All of them every time, whatever the count: rows do not depend on how many are asked for.
-            drawn = tf.random.stateless_normal([MOST_FACES, dcgan.LATENT], tf.stack([seed, 0]))
-            return drawn[:count]
+            return noise(seed, 0, MOST_FACES)[:count]
 
     @tf.function(
         autograph=False, input_signature=[tf.TensorSpec([None, dcgan.LATENT], tf.float32, name="latent")]

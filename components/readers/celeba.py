@@ -254,7 +254,7 @@ def _part(value: str) -> Entry:
 def _person(value: str) -> Entry:
     # int() alone would take "-1", "1_0" and other scripts' digits.
     if not _COUNT.fullmatch(value):
-        return Entry("", f"expected the number of a person, found {value[:20]!r}")
+        return Entry("", "expected the number of a person, found other text")  # which may be a name
     return Entry(str(int(value)))
 
 
