@@ -18,7 +18,6 @@ from tfx.utils import path_utils
 
 from components.compat import tfx
 from components.evaluation.blessing import write_blessing
-from components.evaluation.set_distances import LEAST_IMAGES
 from components.evaluation.slices import SliceKey
 from components.evaluation.synthesis_extractors import Extractor, gender_judge, open_extractor
 from components.evaluation.synthesis_results import (
@@ -31,8 +30,10 @@ from components.evaluation.synthesis_results import (
     synthesis_verdicts,
 )
 from data_validation.errors import InputError
+from data_validation.face_sizes import LEAST_HELD_BACK
 from data_validation.labels import UNKNOWN
 from trainers.imaging import decode_batch
+from trainers.synthesis import MOST_FACES
 
 logger = logging.getLogger("hexaface.evaluator")
 
@@ -48,8 +49,6 @@ SHOWN = 64
 SHOWN_PAIRS = 16
 """Generated images that the report shows beside their nearest training image."""
 
-# What the generator's signatures take at most.
-_BATCH = 64
 _LOG_EVERY = 1024
 _IMAGE, _GENDER = "image/encoded", "gender"
 
@@ -126,16 +125,16 @@ class Generator:
 
     def first(self, count: int) -> Iterator[np.ndarray]:
         """Yields the first images in batches, uint8 [_, H, W, 3]."""
-        for start in range(0, count, _BATCH):
-            yield self._batch(start // _BATCH)[: count - start]
+        for start in range(0, count, MOST_FACES):
+            yield self._batch(start // MOST_FACES)[: count - start]
 
     def pictures(self, rows: Iterable[int]) -> np.ndarray:
         """Returns some of the images, uint8 [n, H, W, 3]."""
-        return np.stack([self._batch(int(row) // _BATCH)[int(row) % _BATCH] for row in rows])
+        return np.stack([self._batch(int(row) // MOST_FACES)[int(row) % MOST_FACES] for row in rows])
 
     def _batch(self, number: int) -> np.ndarray:
         signatures = self._model.signatures
-        seed, count = tf.constant(SEED + number, tf.int64), tf.constant(_BATCH, tf.int32)
+        seed, count = tf.constant(SEED + number, tf.int64), tf.constant(MOST_FACES, tf.int32)
         latent = signatures["latents"](seed=seed, count=count)["latent"]
         return signatures["pixels"](latent=latent)["pixels"].numpy()
 
@@ -217,10 +216,10 @@ def _chosen(counts: Mapping[str, int], images: int) -> dict[str, np.ndarray]:
     for split in SPLITS:
         # As many as there are of the training split.
         rows[split] = drawn(counts[split], min(images, len(rows["train"])), SEED)
-        if len(rows[split]) < LEAST_IMAGES:
+        if len(rows[split]) < LEAST_HELD_BACK:
             raise InputError(
-                f"split {split}: expected at least {LEAST_IMAGES} images, and as many training images; found "
-                f"{counts[split]} and {counts['train']}"
+                f"split {split}: expected at least {LEAST_HELD_BACK} images, and as many training images; "
+                f"found {counts[split]} and {counts['train']}"
             )
     return rows
 
@@ -257,7 +256,7 @@ def _pixels(files: list[str], rows: np.ndarray, size: tuple[int, int]) -> Iterat
     mask = tf.constant(chosen)
     records = _records(files).take(len(chosen)).enumerate().filter(lambda row, _: mask[row])
     feature = {_IMAGE: tf.io.FixedLenFeature([], tf.string)}
-    for _, batch in records.batch(_BATCH):
+    for _, batch in records.batch(MOST_FACES):
         encoded = tf.io.parse_example(batch, feature)[_IMAGE]
         images = decode_batch(encoded, *size, 3)
         yield tf.cast(tf.round(images * 255.0), tf.uint8).numpy()
@@ -270,8 +269,8 @@ def _records(files: list[str]) -> tf.data.Dataset:
 def _noise(count: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
     """Yields images of uniform noise, uint8 [_, H, W, 3]."""
     random = np.random.default_rng(SEED)
-    for start in range(0, count, _BATCH):
-        yield random.integers(0, 256, (min(_BATCH, count - start), *size, 3), np.uint8)
+    for start in range(0, count, MOST_FACES):
+        yield random.integers(0, 256, (min(MOST_FACES, count - start), *size, 3), np.uint8)
 
 
 def _shown(

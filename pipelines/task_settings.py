@@ -683,6 +683,8 @@ class SynthesisEvaluationSettings(EvaluationSettings):
         max_position: Where the Frechet distance may lie at most, from 0, the floor, to 1, the ceiling.
         max_position_rise: How much higher than the latest blessed model's it may lie.
         min_diversity: Least mean distance between generated images, as a share of that between real ones.
+        max_similar: Largest share of generated images that are as like another one as 1 % of real images are.
+        max_copies: Largest share that are as like a training image as 1 % of held-back images are.
     """
 
     extractor: Literal["embedding", "inception"] = "embedding"
@@ -692,6 +694,8 @@ class SynthesisEvaluationSettings(EvaluationSettings):
     max_position: Positive = 0.5
     max_position_rise: NonNegative = 0.05
     min_diversity: Fraction = 0.5
+    max_similar: Fraction = 0.5
+    max_copies: Fraction = 0.5
 
     def __post_init__(self) -> None:
         """Refuses Inception without its weights, and weights that nothing takes.

@@ -20,6 +20,8 @@ OVERRIDES = (
     "evaluation.images=20",
     "evaluation.max_position=100.0",
     "evaluation.min_diversity=0.0",
+    "evaluation.max_similar=1.0",
+    "evaluation.max_copies=1.0",
     "evaluation.min_images=10",
     "run.backoff_seconds=0",
 )

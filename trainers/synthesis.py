@@ -13,7 +13,7 @@ import tensorflow_transform as tft
 import tf_keras as keras
 
 from data_validation.errors import InputError
-from data_validation.face_sizes import SYNTHESIS_HEIGHT, SYNTHESIS_WIDTH
+from data_validation.face_sizes import LEAST_HELD_BACK, SYNTHESIS_HEIGHT, SYNTHESIS_WIDTH
 from trainers import image_training, training
 from trainers.adversarial import AdversarialModel, noise, settle
 from trainers.history import HISTORY_FILE, SAMPLES_FOLDER, read_history, write_history
@@ -31,8 +31,6 @@ MOST_FACES = 64
 MOST_ROWS = 1024
 """Of latent vectors that one run of the graph takes, be it several requests in one batch: a row of 400 bytes
 needs a megabyte while it is drawn."""
-LEAST_HELD_BACK = 20
-"""Images of a split by which a generator is judged."""
 _READ_BATCH = 256
 _GRID_SEED = 7
 

@@ -5,10 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
-SUBSETS = 10
-"""Parts of the kernel distance's estimate."""
-LEAST_IMAGES = 2 * SUBSETS
-"""The kernel distance needs two of each set in every part."""
+from data_validation.face_sizes import LEAST_HELD_BACK
+
+SUBSETS = LEAST_HELD_BACK // 2
+"""Parts of the kernel distance's estimate; it needs two images of each set in every part."""
 
 # Rows of a table of distances that are computed at a time.
 _BLOCK = 512
@@ -84,7 +84,7 @@ def kernel_distance(first: np.ndarray, second: np.ndarray, seed: int) -> Estimat
     overlap.
 
     Args:
-        first: Features [n, D], n from LEAST_IMAGES.
+        first: Features [n, D], n from LEAST_HELD_BACK.
         second: Features [n, D].
         seed: Of the division into parts.
 

@@ -84,7 +84,7 @@ class Reference:
 
         Args:
             split: Its name, for messages.
-            held: Features of the split's images, [n, D], n from `set_distances.LEAST_IMAGES`.
+            held: Features of the split's images, [n, D], n from `face_sizes.LEAST_HELD_BACK`.
             training: Features of training images, n or more, [T, D].
             noise: Features of images of noise, n or more, [_, D].
             seed: Of which training images are compared, and of the kernel distance's parts.
@@ -206,7 +206,8 @@ def synthesis_verdicts(
     """Judges a model: one verdict a threshold.
 
     Args:
-        thresholds: `max_position`, `max_position_rise`, `min_diversity` and `min_images`.
+        thresholds: `max_position`, `max_position_rise`, `min_diversity`, `max_similar`, `max_copies` and
+            `min_images`.
         found: Its metrics on the selection split.
         baseline: Those of the latest blessed model; None where there is none.
     """
@@ -219,9 +220,14 @@ def synthesis_verdicts(
     )
     change = found[HEADLINE] - baseline[HEADLINE] if baseline else None
     judged = criterion.judge(found[HEADLINE], change, found["support"])
+    where = judged[0].slice
     least, value = thresholds["min_diversity"], found["diversity"]
-    diversity = Verdict("diversity", judged[0].slice, f"at least {least:g}", value, value >= least)
-    return [*judged[:2], diversity, *judged[2:]]
+    own = [Verdict("diversity", where, f"at least {least:g}", value, value >= least)]
+    # A few faces drawn again and again, or the training set's own, are near to real ones and varied too.
+    for name in ("similar", "copies"):
+        most = thresholds[f"max_{name}"]
+        own.append(Verdict(name, where, f"at most {most:g}", found[name], found[name] <= most))
+    return [*judged[:2], *own, *judged[2:]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,6 +41,8 @@ THRESHOLDS = {
     "max_position": 0.5,
     "max_position_rise": 0.05,
     "min_diversity": 0.5,
+    "max_similar": 0.5,
+    "max_copies": 0.5,
     "min_images": 40,
 }
 COUNTS = {"train": 150, "eval": 50, "test": 45}
@@ -306,8 +308,10 @@ def test_the_same_images_are_judged_each_time(judge, strangers: Judged) -> None:
     assert len(again.results.pictures.generated) == again.results.selection["support"] == 50
 
 
-def test_copies_of_training_images_are_told(judge, faces: Faces) -> None:
-    found = judge("copies", gender=False).results
+def test_copies_of_training_images_are_told_and_refused(judge, faces: Faces) -> None:
+    judged = judge("copies", gender=False)
+    assert (judged.failed, judged.marks) == (["copies"], ["NOT_BLESSED"])
+    found = judged.results
     # Batches of other sizes may differ in the last digit.
     assert found.selection["training_ratio"] == pytest.approx(0.0, abs=1e-5)
     assert found.selection["copies"] == 1.0
@@ -320,7 +324,7 @@ def test_copies_of_training_images_are_told(judge, faces: Faces) -> None:
 
 
 def test_one_face_is_refused_against_a_baseline(one: Judged) -> None:
-    assert one.failed[-1] == "diversity"
+    assert one.failed[-2:] == ["diversity", "similar"]
     assert "frechet_position against the latest blessed model" in one.failed
     assert one.marks == ["NOT_BLESSED"]
     assert one.blessing.get_int_custom_property("baseline_model_id") == 1
