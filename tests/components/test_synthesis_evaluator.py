@@ -122,24 +122,31 @@ def test_gender_metrics_count_known_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("position", "baseline", "diversity", "images", "failed"),
+    ("changed", "baseline", "failed"),
     [
-        (0.5, None, 0.5, 40, []),
-        (0.3, 0.25, 0.9, 40, []),
-        (0.51, None, 0.9, 40, ["frechet_position"]),
-        (0.4, 0.3, 0.9, 40, ["frechet_position against the latest blessed model"]),
-        (0.4, None, 0.49, 40, ["diversity"]),
-        (0.4, None, 0.9, 39, ["images to judge on"]),
+        ({}, None, []),
+        ({"frechet_position": 0.3, "diversity": 0.9}, 0.25, []),
+        ({"frechet_position": 0.51}, None, ["frechet_position"]),
+        ({"frechet_position": 0.4}, 0.3, ["frechet_position against the latest blessed model"]),
+        ({"diversity": 0.49}, None, ["diversity"]),
+        ({"similar": 0.51}, None, ["similar"]),
+        ({"copies": 0.51}, None, ["copies"]),
+        ({"support": 39.0}, None, ["images to judge on"]),
     ],
 )
-def test_verdicts(
-    position: float, baseline: float | None, diversity: float, images: int, failed: list
-) -> None:
-    found = {"frechet_position": position, "diversity": diversity, "support": float(images)}
+def test_verdicts(changed: dict[str, float], baseline: float | None, failed: list[str]) -> None:
+    just = {"frechet_position": 0.5, "diversity": 0.5, "similar": 0.5, "copies": 0.5, "support": 40.0}
     before = None if baseline is None else {"frechet_position": baseline}
-    verdicts = synthesis_verdicts(THRESHOLDS, found, before)
+    verdicts = synthesis_verdicts(THRESHOLDS, {**just, **changed}, before)
     assert [verdict.metric for verdict in verdicts if not verdict.passed] == failed
-    rules = ["at most 0.5", "at most 0.05 higher", "at least 0.5", "at least 40"]
+    rules = [
+        "at most 0.5",
+        "at most 0.05 higher",
+        "at least 0.5",
+        "at most 0.5",
+        "at most 0.5",
+        "at least 40",
+    ]
     assert [verdict.rule for verdict in verdicts] == rules
 
 
