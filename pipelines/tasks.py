@@ -133,7 +133,7 @@ TASKS: Mapping[str, FaceTask] = {
             settings=SynthesisSettings,
             slices=(),  # distances are between sets of images
             sample="celebrities",
-            sample_images=2000,
+            sample_images=1600,
             real_data="CelebA",
         ),
     )

@@ -15,6 +15,7 @@ from model_servers import model_server
 from people_runs import PeopleRun, run
 from PIL import Image
 
+from data_validation.errors import InputError
 from data_validation.ingestion import Ingestion
 from serving.client import Client, InvalidArgument
 
@@ -111,6 +112,21 @@ def test_the_model_server_draws_and_refuses(synthesis_run: PeopleRun) -> None:
             client.generate(seed=7, count=10_000)
         with pytest.raises(InvalidArgument, match=r"latent: expected at most 1024 rows"):
             client.generate_from(np.zeros((1025, 100), np.float32))
+
+
+def test_losses_that_are_no_numbers_end_a_run_at_once(
+    synthesis_run: PeopleRun, synthesis_samples: Path
+) -> None:
+    workspace = synthesis_run.request.workspace.for_study("imbalance", "diverged")
+    rates = ("train.generator_rate=1e30", "train.discriminator_rate=1e30", "run.retries=2")
+    with pytest.raises(
+        InputError, match=r"train\.generator_rate=1e\+30, .* at step \d+; try lower rates"
+    ) as caught:
+        run(synthesis_runs.request(workspace, synthesis_samples, *rates))
+    assert "\n" not in str(caught.value)
+    (log,) = workspace.runs("synthesis").glob("*.log")
+    assert "trying again" not in log.read_text()
+    assert not list((workspace.pipeline("synthesis") / "backups").rglob("ckpt*"))
 
 
 def test_a_second_run_has_nothing_to_do(synthesis_run: PeopleRun) -> None:
