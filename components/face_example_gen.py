@@ -260,7 +260,7 @@ def _check(ingestion: Ingestion, folders: list[Path], max_rejected_fraction: flo
     empty = [split for split in SPLITS if not ingestion.split_total(split)]
     if empty:
         sources = ", ".join(sorted({source for _, source, _ in ingestion.records}))
-        all_test = f", all for the test: {sources}" if kept == ingestion.split_total("test") else ""
+        all_test = f", all for the test: {sources}" if kept and kept == ingestion.split_total("test") else ""
         dropped = Counter({reason: count for (_, reason), count in ingestion.dropped.items()})
         rules = "; ".join(f"{count} x {reason}" for reason, count in dropped.most_common(3))
         raise InputError(

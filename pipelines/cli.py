@@ -91,12 +91,12 @@ def run(
     if not data:
         place = place.for_samples()
         # Before samples are drawn.
+        sources.check_nodes(from_node, until_node)
         sources.other_models(values, place, until_node)
     folders = tuple(data) if data else (sample_folder(chosen, place, console),)
     request = RunRequest(chosen, values, place, folders, from_node, not no_cache, until_node)
     if until_node:
-        _run_until(request)
-        return
+        raise typer.Exit(_run_until(request))
     record = _run(request)
     console.print(progress.summary([record]))
     raise typer.Exit(_exit_code([record]))
@@ -387,11 +387,25 @@ def _run(request: "RunRequest") -> "RunRecord":
     return record
 
 
-def _run_until(request: "RunRequest") -> None:
-    """Runs a part of a pipeline with its progress on screen, and tells what its last node made."""
-    last = run_shown(request, console, errors).nodes[-1]
+def _run_until(request: "RunRequest") -> int:
+    """Runs a part of a pipeline with its progress on screen, and tells what its last node made.
+
+    Returns:
+        The exit code: whether a blessing was refused, if the run came to that.
+    """
+    from pipelines import progress
+
+    record = run_shown(request, console, errors)
+    if record.verdicts:
+        console.print(progress.verdict_table(record))
+    last = record.nodes[-1]
     _say_lines(f"{request.task.name}: ran until {last.node}")
     _say_lines(*(f"  {name}: {place}" for name, place in sorted(last.outputs.items())))
+    if record.pushed_to:
+        _say_lines(f"  pushed to: {record.pushed_to}")
+    if record.refusal:
+        _say_lines(f"  not blessed: {record.refusal}")
+    return EXIT_NOT_BLESSED if record.refusal else 0
 
 
 def _exit_code(records: "list[RunRecord]") -> int:

@@ -119,11 +119,13 @@ def check_replaceable(file: Path, option: str) -> None:
     """
     if not file.exists():
         return
+    if file.is_dir():
+        raise InputError(f"{option} {file}: expected a file, found a folder")
     try:
         with Image.open(file) as picture:
             comment = picture.info.get("comment", b"")
             ours = picture.info.get("Software") == SOFTWARE or comment.startswith(SOFTWARE.encode())
-    except Exception:  # no picture, a damaged one, a folder: in any case something else
+    except Exception:  # no picture, a damaged one: in any case something else
         ours = False
     if not ours:
         raise InputError(f"{option}: expected a new file or one of generated faces, found {file}")

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from components.evaluation import shares
 from components.evaluation.shares import Corrected, Interval, Rates
 from data_validation.errors import InputError
@@ -30,9 +32,11 @@ LAST_NODE = "Trainer"
 MALE, FEMALE = "male", "female"
 _GENDER = "gender"
 _IMAGE = "image/encoded"
-# What no generator was trained on.
-_HELD_BACK = ("eval", "test")
+# The gender model may have chosen its classifier on the selection split of the same data.
+_HELD_BACK = "test"
 _BATCH = 64
+# Of each generator, for the report.
+_SHOWN = 16
 
 Advance = Callable[[float], None]
 
@@ -111,7 +115,7 @@ class BalanceResult:
 
     def corrected(self, rates: Rates) -> Corrected | None:
         """The share corrected for the gender model's errors."""
-        return shares.corrected_share(self.share, shares.standard_error(self.round_shares), rates)
+        return shares.corrected_share(self.round_shares, self.faces * len(self.male_counts), rates)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +128,7 @@ class RealResult:
         called_male: Share of them that it calls male.
         accuracy: Share of them that it calls what they are labelled.
         rates: How often it is right, by label.
+        sources: Names of the data sets.
     """
 
     images: int
@@ -131,14 +136,22 @@ class RealResult:
     called_male: float
     accuracy: float
     rates: Rates
+    sources: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class StudyResult:
-    """All that was measured."""
+    """All that was measured.
+
+    Attributes:
+        balances: What each generator was found to do.
+        real: What the gender model says of real faces.
+        shown: The first faces of the first round of each generator, uint8 [N, height, width, 3].
+    """
 
     balances: tuple[BalanceResult, ...]
     real: RealResult
+    shown: tuple[np.ndarray, ...]
 
 
 class RealFace(NamedTuple):
@@ -221,12 +234,14 @@ def measure(
         InputError: A model cannot be loaded or fails, or examples have no genders.
     """
     balances = tuple(_measure_balance(each, classifier, options, advance) for each in trained)
-    size = _face_size(trained[0])
-    faces = held_back([each.examples for each in trained], options.real)
+    shown = tuple(_open(each).faces(options.seed, min(options.faces, _SHOWN)) for each in trained)
+    height, width = shown[0].shape[1:3]
+    examples = [each.examples for each in trained]
+    faces = held_back(examples, options.real)
     answers: list[str] = []
     for start in range(0, len(faces), _BATCH):
         images = [face.image for face in faces[start : start + _BATCH]]
-        answers += classifier.classify(as_small(images, *size))
+        answers += classifier.classify(as_small(images, height, width))
         advance(len(images))
     labels = [face.gender for face in faces]
     right = sum(label == answer for label, answer in zip(labels, answers, strict=True))
@@ -236,8 +251,9 @@ def measure(
         called_male=shares.share_of(answers, MALE),
         accuracy=right / len(faces),
         rates=shares.classifier_rates(labels, answers, MALE),
+        sources=_sources(examples),
     )
-    return StudyResult(balances, real)
+    return StudyResult(balances, real, shown)
 
 
 def _measure_balance(
@@ -265,10 +281,9 @@ def _open(trained: TrainedGenerator) -> Generator:
     return Generator(trained.model, part_name(trained.male), "")
 
 
-def _face_size(trained: TrainedGenerator) -> tuple[int, int]:
-    """Returns the height and width of a generator's faces."""
-    height, width = _open(trained).faces(0, 1).shape[1:3]
-    return height, width
+def _sources(examples: Sequence[Path]) -> tuple[str, ...]:
+    """Returns the names of the data sets that examples were read from."""
+    return tuple(sorted({source for each in examples for _, source, _ in Ingestion.load(each).records}))
 
 
 def _png(face: Any) -> bytes:
@@ -295,22 +310,34 @@ def held_back(examples: Sequence[Path], most: int) -> list[RealFace]:
         most: How many at most.
 
     Returns:
-        Those whose images have the smallest hashes.
+        Those of the test split whose images have the smallest hashes. An image that is in any of the training
+        sets is none of them: copies lie on several sides where data sets have them.
 
     Raises:
         InputError: There is none with a gender.
     """
+    learnt = {order for folder in examples for order in _training_images(folder)}
     chosen: dict[bytes, RealFace] = {}
     for folder in examples:
-        faces = (face for split in _HELD_BACK for face in _real_faces(folder, split))
+        faces = (face for face in _real_faces(folder) if face.order not in learnt)
         chosen |= {face.order: face for face in heapq.nsmallest(most, faces)}
     if not chosen:
-        raise InputError(f"{examples[0]}: {_GENDER}: expected labelled faces in the splits eval and test")
+        raise InputError(
+            f"{examples[0]}: {_GENDER}: expected labelled faces in the split {_HELD_BACK} that are in no "
+            "training set, found none"
+        )
     return heapq.nsmallest(most, chosen.values())
 
 
-def _real_faces(examples: Path, split: str) -> Iterator[RealFace]:
-    for batch in _batches(examples, split, (_GENDER, _IMAGE)):
+def _training_images(examples: Path) -> Iterator[bytes]:
+    """Yields the hashes of the images that a generator was trained on."""
+    for batch in _batches(examples, "train", (_IMAGE,)):
+        for image in batch[_IMAGE].tolist():
+            yield hashlib.sha256(image).digest()
+
+
+def _real_faces(examples: Path) -> Iterator[RealFace]:
+    for batch in _batches(examples, _HELD_BACK, (_GENDER, _IMAGE)):
         for gender, image in zip(batch[_GENDER].tolist(), batch[_IMAGE].tolist(), strict=True):
             if gender.decode() in GENDERS:
                 yield RealFace(hashlib.sha256(image).digest(), gender.decode(), image)

@@ -27,6 +27,9 @@ logger = logging.getLogger("hexaface.run")
 T = TypeVar("T")
 # Where the Pusher notes the folder in the serving root.
 PUSHED_TO = "pushed_model.pushed_destination"
+# What the Evaluator's blessing holds if it is one.
+BLESSED_FILE = "BLESSED"
+REFUSED = "the blessing was refused"
 
 # Told of a node whenever its state changes; the states are listed at NodeRecord.
 OnChange = Callable[[NodeRecord], None]
@@ -70,6 +73,7 @@ def run(request: RunRequest, on_change: OnChange) -> RunRecord:
     """
     start = time.monotonic()
     workspace, task = request.workspace, request.task
+    sources.check_nodes(request.from_node, request.until_node)
     sources.check(request.sources, task, request.settings.data)
     sources.check_weights(request.settings)
     others = sources.other_models(request.settings, workspace, request.until_node)
@@ -195,38 +199,45 @@ def _record(
         nodes=nodes,
         until=request.until_node,
     )
+    # Also of a run that failed later: the model lies where servers and other pipelines look.
+    pushed_to = next((node.properties.get(PUSHED_TO, "") for node in nodes if node.node == "Pusher"), "")
+    record = replace(record, pushed_to=pushed_to)
     if error:
         where = f"{nodes[-1].node}: " if nodes else ""
         return replace(record, error=where + one_line(error))
-    if request.until_node:
-        return record
     outputs = {node.node: node.outputs for node in nodes}
-    report = outputs["EvaluationReport"]["report"]
+    if "EvaluationReport" in outputs:
+        record = _with_report(record, outputs["EvaluationReport"]["report"])
+    if "Evaluator" in outputs:
+        record = _with_blessing(record, Path(outputs["Evaluator"]["blessing"]))
+    if "InfraValidator" in outputs:
+        record = _with_infra_blessing(record, Path(outputs["InfraValidator"]["blessing"]))
+    return record
+
+
+def _with_report(record: RunRecord, report: str) -> RunRecord:
     metrics = json.loads((Path(report) / "metrics.json").read_text(encoding="utf-8"))
-    infra = InfraReport.load(Path(outputs["InfraValidator"]["blessing"]))
-    verdicts = list(metrics["verdicts"])
-    if infra.not_tried:
-        refusal = "the blessing was refused"
-    else:
-        verdicts.append(infra.verdict())
-        refusal = f"the model server does not serve it right: {infra.reason}" if infra.reason else ""
     return replace(
         record,
         selection=metrics["selection"],
         test=metrics["test"],
-        verdicts=tuple(verdicts),
-        blessed=not refusal,
-        refusal=refusal,
-        pushed_to=next(
-            (
-                node.properties.get("pushed_model.pushed_destination", "")
-                for node in nodes
-                if node.node == "Pusher"
-            ),
-            "",
-        ),
+        verdicts=tuple(metrics["verdicts"]),
         report=report,
     )
+
+
+def _with_blessing(record: RunRecord, blessing: Path) -> RunRecord:
+    """Adds the Evaluator's refusal; its blessing alone is half of one."""
+    return record if (blessing / BLESSED_FILE).exists() else replace(record, refusal=REFUSED)
+
+
+def _with_infra_blessing(record: RunRecord, blessing: Path) -> RunRecord:
+    infra = InfraReport.load(blessing)
+    if infra.not_tried:
+        return replace(record, refusal=REFUSED)
+    refusal = f"the model server does not serve it right: {infra.reason}" if infra.reason else ""
+    verdicts = (*record.verdicts, infra.verdict())
+    return replace(record, verdicts=verdicts, blessed=not refusal, refusal=refusal)
 
 
 class _TrackedRun:

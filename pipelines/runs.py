@@ -53,13 +53,13 @@ class RunRecord:
         test: Metrics on the split that is only reported.
         verdicts: The thresholds of the blessing, as the report has them.
         blessed: Whether the model was blessed, by the Evaluator and by InfraValidator.
-        refusal: Why it was not, in words; empty where it was.
+        refusal: Why it was not, in words; empty where it was, or where a part of a run did not come to that.
         pushed_to: Folder of the pushed model; empty where it was not pushed.
         report: Folder of the report.
         mlflow_run_id: MLflow run; empty where none could be opened.
         error: One line; empty for a finished run.
-        until: The last node that was asked for; empty where all were. Without the Evaluator there are no
-            metrics, verdicts and report.
+        until: The last node that was asked for; empty where all were. Without EvaluationReport there are
+            no metrics and report.
     """
 
     task: str

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.readers.catalog import ReaderOptions, open_readers, select_spans
-from data_validation.errors import InputError
+from data_validation.errors import InputError, hint
 from pipelines.runs import last_pushed
 from pipelines.settings import Workspace
 from pipelines.task_settings import (
@@ -41,8 +41,28 @@ BEFORE_TRAINING = frozenset(
     }
 )
 """Nodes that need no trunk: a run that ends with one of them asks for none."""
-BEFORE_EVALUATION = BEFORE_TRAINING | {"EmbeddingResolver", "Trainer", "LatestBlessedResolver"}
-"""Nodes that need nothing by which models are judged."""
+BEFORE_EVALUATION = BEFORE_TRAINING | {"Trainer", "LatestBlessedResolver"}
+"""Nodes that need nothing by which models are judged. EmbeddingResolver may be what finds it."""
+NODES = (
+    "DetectorResolver",
+    "FaceExampleGen",
+    "CuratedSchema",
+    "StatisticsGen",
+    "ExampleValidator",
+    "AnomalyGate",
+    "Transform",
+    "BaseModelResolver",
+    "EmbeddingResolver",
+    "Trainer",
+    "LatestBlessedResolver",
+    "GenderResolver",
+    "Evaluator",
+    "EvaluationReport",
+    "InfraValidator",
+    "Pusher",
+    "MLflowTracker",
+)
+"""All nodes that pipelines have, known before one is compiled; resolvers are where they are needed."""
 
 
 def reader_options(task: FaceTask, settings: DataSettings) -> ReaderOptions:
@@ -56,6 +76,21 @@ def reader_options(task: FaceTask, settings: DataSettings) -> ReaderOptions:
     chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name in known}
     balance = getattr(settings, "balance", BalanceSettings())
     return ReaderOptions(label=task.label, male_share=balance.male, **chosen)
+
+
+def check_nodes(from_node: str, until_node: str) -> None:
+    """Refuses names that no pipeline has a node of; whether this one has it, is known when it is compiled.
+
+    Args:
+        from_node: The node to begin with anew; empty for none.
+        until_node: The last node to run; empty for all.
+
+    Raises:
+        InputError: See there.
+    """
+    for option, name in (("--from", from_node), ("--until", until_node)):
+        if name and name not in NODES:
+            raise InputError(f"{option} {name}: expected one of {', '.join(NODES)}{hint(name, NODES)}")
 
 
 def check(sources: Sequence[Path], task: FaceTask, settings: DataSettings) -> None:
@@ -107,7 +142,7 @@ def embedding(settings: ModelSettings, workspace: Workspace) -> str:
 
 
 def aligns(settings: DataSettings) -> bool:
-    """Tells whether a task's data settings want faces aligned; the detection task cannot."""
+    """Tells whether a task's data settings want faces aligned; detection and synthesis cannot."""
     return getattr(settings, "align", False)
 
 

@@ -34,6 +34,8 @@ _MALE = (0.3, 0.5, 0.7)
 _MOST_BALANCES = 9
 _MAX_FACES, _MAX_ROUNDS, _MAX_REAL = 1000, 1000, 100_000
 _MAX_SEED = 2**63 - 1
+# Of "95.0 to 100.0 %": what is longer goes on in the next line.
+_FIGURE_WIDTH = 15
 
 
 @study_app.callback()
@@ -47,7 +49,8 @@ def imbalance(
         list[Path] | None,
         typer.Option(
             "--data",
-            help="A data folder with CelebA; give it again to combine folders. Without, drawn sample data.",
+            help="A data folder with CelebA; give it again to combine folders: each is cut to what the "
+            "smallest can give. Without, drawn sample data.",
         ),
     ] = None,
     profile: Annotated[str, typer.Option(help="demo, cpu, paper, or a YAML file.")] = "demo",
@@ -70,9 +73,10 @@ def imbalance(
 ) -> None:
     """Train generators on training sets of other balance, and let the gender model say what they make.
 
-    All training sets have one size. Generators are trained in <workspace>/studies/imbalance and never pushed;
-    the report is written there too. An interrupted study goes on when it is started again. It needs a pushed
-    gender model.
+    Training sets are drawn from as many images, about four fifths of which are for training. Generators are
+    trained in <workspace>/studies/imbalance and never pushed; the report is written there too. It takes a
+    training for each balance, which --set train.epochs= shortens. An interrupted study goes on when it is
+    started again. It needs a pushed gender model.
     """
     balances = _balances(male)
     _check_number("--faces", faces, 1, _MAX_FACES)
@@ -140,28 +144,42 @@ def _size(folders: Sequence[Path], values: "SynthesisSettings", balances: Sequen
     """
     from components.readers.catalog import select_spans
     from pipelines import sources
-    from pipelines.imbalance_study import common_size
+    from pipelines.imbalance_study import FEMALE, MALE, common_size
 
     sources.check(folders, get_task(_TASK), values.data)
     places = [place for folder in folders for place in select_spans(folder, values.data.spans)[0]]
-    size = common_size([_genders(place) for place in places], balances, values.data.max_images)
+    genders = {place: _genders(place) for place in places}
+    most = values.data.max_images
+    size = common_size(list(genders.values()), balances, most)
     # Four fifths are for training: at least one step, and some more.
     least = 2 * values.train.batch_size
-    if size < least:
-        raise InputError(
-            f"--male: expected at least {least} images of each balance (twice train.batch_size), found "
-            f"{size}; choose balances nearer to that of the data"
-        )
-    return size
+    if size >= least:
+        return size
+    if size == most:
+        raise InputError(f"data.max_images: expected at least {least} (twice train.batch_size), found {most}")
+    smallest = min(places, key=lambda place: common_size([genders[place]], balances, 0))
+    raise InputError(
+        f"--male: expected at least {least} images of each balance (twice train.batch_size), found {size}: "
+        f"{smallest} has {genders[smallest][MALE]} male and {genders[smallest][FEMALE]} female; choose "
+        "balances nearer to that of the data"
+    )
 
 
 def _genders(place: Path) -> "Counter[str]":
-    """Counts the images of a data folder that can be read, by gender."""
+    """Counts the images of a data folder that can be read, by gender.
+
+    Raises:
+        InputError: No genders are known.
+    """
     from components.readers.catalog import ReaderOptions, open_readers
-    from components.readers.celeba import LABEL
+    from components.readers.celeba import ATTRIBUTES, LABEL
+    from data_validation.labels import UNKNOWN
 
     readers = open_readers(place, ReaderOptions(label=LABEL))
-    return Counter(item.gender for reader in readers for item in reader.items() if not item.fault)
+    genders = Counter(item.gender for reader in readers for item in reader.items() if not item.fault)
+    if set(genders) == {UNKNOWN}:
+        raise InputError(f"{place}: expected {ATTRIBUTES}, found none")
+    return genders
 
 
 # ---- what is done
@@ -277,7 +295,7 @@ def _upright(title: str, columns: Mapping[str, Mapping[str, str]]) -> Table:
     table = Table(title=title, title_justify="left", show_header=any(columns))
     table.add_column("")
     for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", min_width=_FIGURE_WIDTH)
     for heading in next(iter(columns.values())):
         table.add_row(heading, *(values[heading] for values in columns.values()))
     return table

@@ -85,7 +85,8 @@ class TrainSettings:
         epochs: Most epochs.
         batch_size: Images a step.
         images_per_epoch: Train on so many images an epoch, other ones each time; 0 for all.
-        precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor computes in it.
+        precision: `float32`, `bfloat16`, or `auto`: half precision on GPUs, bfloat16 on processors that
+            compute in it, else float32.
         seed: Of weights, order and augmentation.
         warm_start: Begin with the weights of the latest blessed model.
     """
@@ -690,7 +691,8 @@ class SynthesisEvaluationSettings(EvaluationSettings):
     extractor: Literal["embedding", "inception"] = "embedding"
     extractor_weights: str = ""
     extractor_weights_sha256: Annotated[str, Field(pattern="^([0-9a-fA-F]{64})?$")] = ""
-    images: Annotated[int, Field(ge=20, le=100_000)] = 2000
+    # The kernel distance has tables of all pairs of images.
+    images: Annotated[int, Field(ge=20, le=20_000)] = 2000
     max_position: Positive = 0.5
     max_position_rise: NonNegative = 0.05
     min_diversity: Fraction = 0.5

@@ -12,12 +12,16 @@ def write_whole(file: Path, content: bytes) -> None:
         content: All of it.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: It cannot be written; it names this file, or the folder that could not be made.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.partial")
     try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        try:
+            unfinished.write_bytes(content)
+            os.replace(unfinished, file)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        # Nobody has asked for the unfinished one.
+        raise OSError(error.errno, error.strerror, str(file)) from error

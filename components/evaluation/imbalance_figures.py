@@ -1,5 +1,6 @@
 """The figure of the imbalance study: what a classifier calls generated faces, round by round."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from components.evaluation.figures import save
 
 # Pale, so that the lines stand out; told apart also without colours, one being darker.
-_MALE, _FEMALE = "#6f9fd0", "#f6cf9f"
+_MALE, _FEMALE = "#9fc0e2", "#f9e0c2"
+_MEAN = "navy"
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,16 @@ class Panel:
         male_trained: Share of the training images labelled male, 0 to 1.
         male_counts: Faces called male in each round.
         faces: Faces in each round.
+        interval: 95 % interval of the mean share called male, from and to, 0 to 1.
+        if_repeated: Share that the model would call male of faces that repeat the training set; NaN where
+            that is not known.
     """
 
     male_trained: float
     male_counts: Sequence[int]
     faces: int
+    interval: tuple[float, float]
+    if_repeated: float
 
 
 def draw_rounds(file: Path, panels: Sequence[Panel]) -> None:
@@ -43,7 +50,7 @@ def draw_rounds(file: Path, panels: Sequence[Panel]) -> None:
     figure, axes = plt.subplots(
         1,
         len(panels),
-        figsize=(max(5.2, 4.4 * len(panels)), 4.4),
+        figsize=(max(7.2, 4.4 * len(panels)), 4.8),
         layout="constrained",
         squeeze=False,
         sharey=True,
@@ -52,7 +59,7 @@ def draw_rounds(file: Path, panels: Sequence[Panel]) -> None:
         _draw_panel(place, panel)
     axes[0][0].set_ylabel(f"faces of {panels[0].faces}")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    columns = 2 if len(panels) == 1 else len(labels)
+    columns = min(3, len(panels) + 1)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     figure.suptitle("Generated faces, as the gender model calls them")
     save(figure, file)
@@ -64,7 +71,16 @@ def _draw_panel(axes: plt.Axes, panel: Panel) -> None:
     axes.bar(rounds, male, color=_MALE, label="called male")
     axes.bar(rounds, panel.faces - male, bottom=male, color=_FEMALE, label="called female")
     axes.axhline(panel.male_trained * panel.faces, color="black", label="male share of the training set")
-    axes.axhline(male.mean(), color="navy", linestyle="--", label="mean called male")
+    if not math.isnan(panel.if_repeated):
+        axes.axhline(
+            panel.if_repeated * panel.faces,
+            color="black",
+            linestyle=":",
+            label="what the gender model would say if the training set were repeated",
+        )
+    axes.axhline(male.mean(), color=_MEAN, linestyle="--", label="mean called male")
+    low, high = (panel.faces * end for end in panel.interval)
+    axes.axhspan(low, high, color=_MEAN, alpha=0.3, linewidth=0, label="95 % interval of that mean")
     axes.set_ylim(0, panel.faces)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.02)

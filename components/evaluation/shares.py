@@ -37,12 +37,18 @@ class Corrected(NamedTuple):
     """A share corrected for a classifier's errors.
 
     Attributes:
-        share: The estimate, held to 0 to 1.
-        interval: With the uncertainty of the share and of the rates, held to 0 to 1.
+        estimate: The formula's, which may lie outside of 0 to 1.
+        interval: With the uncertainty of the share and of the rates, held to 0 to 1; None where all of it
+            lies outside, which chance alone does not explain: the classifier errs otherwise on these cases.
     """
 
-    share: float
-    interval: Interval
+    estimate: float
+    interval: Interval | None
+
+    @property
+    def share(self) -> float:
+        """The estimate, held to 0 to 1."""
+        return min(max(self.estimate, 0.0), 1.0)
 
 
 def mean_interval(shares: Sequence[float], level: float = LEVEL) -> Interval:
@@ -61,13 +67,16 @@ def mean_interval(shares: Sequence[float], level: float = LEVEL) -> Interval:
     count = len(shares)
     if count < 2:
         raise ValueError(f"expected two or more rounds, found {count}")
-    half = stats.t.ppf((1.0 + level) / 2.0, count - 1) * standard_error(shares)
-    return _held(float(np.mean(shares)), float(half))
+    return _held(float(np.mean(shares)), _students_half(shares, level))
 
 
 def standard_error(shares: Sequence[float]) -> float:
     """Returns the standard error of the mean of two or more values: s / sqrt(n)."""
     return float(np.std(shares, ddof=1) / math.sqrt(len(shares)))
+
+
+def _students_half(shares: Sequence[float], level: float) -> float:
+    return float(stats.t.ppf((1.0 + level) / 2.0, len(shares) - 1) * standard_error(shares))
 
 
 def wilson_interval(hits: int, count: int, level: float = LEVEL) -> Interval:
@@ -116,40 +125,53 @@ def seen_share(share: float, rates: Rates) -> float:
     return share * rates.sensitivity + (1.0 - share) * (1.0 - rates.specificity)
 
 
-def corrected_share(share: float, error: float, rates: Rates, level: float = LEVEL) -> Corrected | None:
+def corrected_share(
+    shares: Sequence[float], count: int, rates: Rates, level: float = LEVEL
+) -> Corrected | None:
     """Corrects a share for the errors of the classifier that counted it.
 
     (share + specificity - 1) / (sensitivity + specificity - 1), with its variance, of Rogan and Gladen,
     "Estimating prevalence from the results of a screening test", American Journal of Epidemiology 107, 1978.
     It holds as far as the classifier errs on these faces as on those that the rates come from.
 
+    The share's own half-width is that of `mean_interval`, since a few rounds tell little of how they vary,
+    and not less than that of independent cases; the rates' is added in squares. Rates count as
+    (hits + 1) / (cases + 2) in variances, or one without an error would be taken for certain.
+
     Args:
-        share: What was counted, 0 to 1.
-        error: Its standard error.
+        shares: What was counted in each round, 0 to 1, two or more.
+        count: Cases of all rounds together.
         rates: The classifier's.
         level: How sure the interval is to be, above 0 and below 1.
 
     Returns:
-        The estimate; None where it is undefined, because the classifier is no better than chance or was not
-        measured on both classes.
+        The estimate; None where it is undefined: the classifier was not measured on both classes, or is not
+        better than chance by more than the uncertainty of its rates.
     """
     slope = rates.sensitivity + rates.specificity - 1.0
-    # Also false for NaN.
-    if not slope > 0.0:
+    if not rates.positives or not rates.negatives:
         return None
+    z = float(stats.norm.ppf((1.0 + level) / 2.0))
+    variances = (
+        _binomial_variance(rates.sensitivity, rates.positives),
+        _binomial_variance(rates.specificity, rates.negatives),
+    )
+    if slope <= z * math.sqrt(sum(variances)):
+        return None
+    share = float(np.mean(shares))
     estimate = (share + rates.specificity - 1.0) / slope
     held = min(max(estimate, 0.0), 1.0)
-    variance = (
-        error**2
-        + held**2 * _binomial_variance(rates.sensitivity, rates.positives)
-        + (1.0 - held) ** 2 * _binomial_variance(rates.specificity, rates.negatives)
-    )
-    half = stats.norm.ppf((1.0 + level) / 2.0) * math.sqrt(variance) / slope
-    return Corrected(held, _held(estimate, float(half)))
+    of_share = max(_students_half(shares, level), z * math.sqrt(_binomial_variance(share, count)))
+    of_rates = z * math.hypot(held * math.sqrt(variances[0]), (1.0 - held) * math.sqrt(variances[1]))
+    half = math.hypot(of_share, of_rates) / slope
+    outside = estimate + half < 0.0 or estimate - half > 1.0
+    return Corrected(estimate, None if outside else _held(estimate, half))
 
 
 def _binomial_variance(share: float, count: int) -> float:
-    return share * (1.0 - share) / count
+    """Returns the variance of a share of so many cases; not 0 where all of them agree."""
+    expected = (share * count + 1.0) / (count + 2.0)
+    return expected * (1.0 - expected) / count
 
 
 def _held(centre: float, half: float) -> Interval:

@@ -13,6 +13,9 @@ missing:
 
 What a list says wrongly of an image, or does not say, is a reason to reject that image; so is a line without
 an image. A list that is malformed as a whole cannot be read at all.
+
+Names of files that are no numbers could be names of persons: records and messages have the first 16
+hexadecimal digits of the name's SHA-256 instead, as the readers of persons do (`identity.py`).
 """
 
 import hashlib
@@ -23,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from components.readers import identity
 from components.readers.files import NOT_FOUND, read_image, read_lines
 from components.readers.record import NO_GENDER, SPLITS, FaceRecord, RecordDropped, RecordRejected, hash_split
 from components.readers.subset import left_out
@@ -49,6 +53,10 @@ _PARTS = dict(zip(("0", "1", "2"), SPLITS, strict=True))
 # Names with spaces could not be listed, and others not be written.
 _NAME = re.compile(r"[0-9A-Za-z_.-]{1,100}\.jpe?g", re.ASCII | re.IGNORECASE)
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
+# As published; nothing in them can be a person's name.
+_PLAIN = re.compile(r"[0-9]{1,100}\.jpe?g", re.ASCII | re.IGNORECASE)
+_SUFFIXES = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,8 @@ class CelebaReader:
                 lists find no fault with.
 
         Raises:
-            InputError: A list is malformed as a whole, or the data set cannot have the share of men.
+            InputError: There is no JPEG file, a list is malformed as a whole, or the data set cannot have the
+                share of men.
         """
         self._root = folder / images
         self._attributes = _find(folder, ATTRIBUTES)
@@ -117,6 +126,8 @@ class CelebaReader:
         self._identities = None if self._partition else _find(folder, IDENTITIES)
         self._label = label
         self._subset = subset or Subset()
+        if not self._present():
+            raise InputError(f"{self._root}: expected JPEG files, found none")
         share = self._subset.male_share
         if share is not None and not self._attributes:
             raise InputError(f"data.balance.male={share:g}: expected {ATTRIBUTES} in {folder}, found none")
@@ -139,8 +150,8 @@ class CelebaReader:
             yield CelebaItem(name, found.get(name, UNKNOWN), side, faults[name], reasons.get(name, ""))
 
     def name(self, item: CelebaItem) -> str:
-        """Returns the path of the image."""
-        return f"{FOLDER_NAME}/{item.name}"
+        """Returns the path of the image; a file whose name is no number has a pseudonym."""
+        return f"{FOLDER_NAME}/{_shown(item.name)}"
 
     def load(self, item: CelebaItem) -> FaceRecord:
         """Reads one image file; see `Reader.load`."""
@@ -167,9 +178,7 @@ class CelebaReader:
     def _present(self) -> set[str]:
         """Names of the JPEG files in the folder."""
         names = os.listdir(self._root)
-        return {
-            name for name in names if name.lower().endswith((".jpg", ".jpeg")) and not name.startswith(".")
-        }
+        return {name for name in names if name.lower().endswith(_SUFFIXES) and not name.startswith(".")}
 
     def _read_sides(self) -> dict[str, Entry]:
         """What decides the split; nothing where that is the image itself."""
@@ -214,11 +223,12 @@ def read_attributes(file: Path) -> dict[str, Entry]:
         raise InputError(f"{file}: expected a count, names of attributes and lines, found {found}")
     (first, count), (second, header), *rows = lines
     if not _COUNT.fullmatch(count):
-        raise InputError(f"{file}, line {first}: expected the count of images, found {count[:60]!r}")
+        raise InputError(f"{file}, line {first}: expected the count of images, found {_told(count)}")
     attributes = header.split()
     if attributes.count(MALE) != 1:
         raise InputError(
-            f"{file}, line {second}: expected names of attributes with {MALE!r} once, found {header[:60]!r}"
+            f"{file}, line {second}: expected names of attributes with {MALE!r} once, found it "
+            f"{attributes.count(MALE)} times"
         )
     if int(count) != len(rows):
         raise InputError(f"{file}: expected {int(count)} lines as counted in line {first}, found {len(rows)}")
@@ -231,7 +241,7 @@ def _gender(values: list[str], expected: int, column: int) -> Entry:
         return Entry("", f"expected {expected} attributes of the image, found {len(values)}")
     if not _VALUES.issuperset(values):
         wrong = next(value for value in values if value not in _VALUES)
-        return Entry("", f"expected attributes of 1 or -1, found {wrong[:20]!r}")
+        return Entry("", f"expected attributes of 1 or -1, found {_told(wrong)}")
     return Entry(_GENDERS[values[column]])
 
 
@@ -248,13 +258,13 @@ def _read_pairs(file: Path, parse: Callable[[str], Entry]) -> dict[str, Entry]:
 
 def _part(value: str) -> Entry:
     part = _PARTS.get(value)
-    return Entry(part) if part else Entry("", f"expected 0, 1 or 2, found {value[:20]!r}")
+    return Entry(part) if part else Entry("", f"expected 0, 1 or 2, found {_told(value)}")
 
 
 def _person(value: str) -> Entry:
     # int() alone would take "-1", "1_0" and other scripts' digits.
     if not _COUNT.fullmatch(value):
-        return Entry("", "expected the number of a person, found other text")  # which may be a name
+        return Entry("", f"expected the number of a person, found {_told(value)}")
     return Entry(str(int(value)))
 
 
@@ -272,7 +282,7 @@ def _entries(lines: list[tuple[int, str]], parse: Callable[[list[str]], Entry]) 
 def _fault(name: str, present: set[str], lists: Mapping[str, Mapping[str, Entry]]) -> str:
     """Says what is wrong with an image or with what lists, by their names, tell of it; empty if nothing."""
     if not _NAME.fullmatch(name):
-        return f"file name: expected letters, digits and .jpg, found {name[:60]!r}"
+        return "file name: expected letters, digits and .jpg"
     if name not in present:
         return NOT_FOUND
     for file, entries in lists.items():
@@ -281,6 +291,18 @@ def _fault(name: str, present: set[str], lists: Mapping[str, Mapping[str, Entry]
         if entries[name].fault:
             return f"{file}: {entries[name].fault}"
     return ""
+
+
+def _shown(name: str) -> str:
+    """Returns a file's name as records and messages have it."""
+    if _PLAIN.fullmatch(name):
+        return name
+    return identity.digits(name) + next((end for end in _SUFFIXES if name.lower().endswith(end)), "")
+
+
+def _told(text: str) -> str:
+    """Returns what was found in a list, for messages: numbers only, since other text may be a name."""
+    return repr(text) if _NUMBER.fullmatch(text) else "other text"
 
 
 def _find(folder: Path, name: str) -> Path | None:

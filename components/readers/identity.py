@@ -48,7 +48,7 @@ def pseudonym(source: str, person: str) -> str:
         source: Name of the data set.
         person: Name of the person's folder.
     """
-    return _digits(f"{source}/{person}")
+    return digits(f"{source}/{person}")
 
 
 def pseudonymous(source: str, path: str) -> str:
@@ -62,7 +62,7 @@ def pseudonymous(source: str, path: str) -> str:
     person = file.parent.name
     number = file.stem.removeprefix(f"{person}_")
     plain = number.isascii() and number.isdigit()
-    return f"{pseudonym(source, person)}/{number if plain else _digits(file.name)}{file.suffix.lower()}"
+    return f"{pseudonym(source, person)}/{number if plain else digits(file.name)}{file.suffix.lower()}"
 
 
 def person_folder(root: Path, source: str, identity: str) -> Path | None:
@@ -80,6 +80,7 @@ def person_folder(root: Path, source: str, identity: str) -> Path | None:
     return next(matching, None)
 
 
-def _digits(text: str) -> str:
+def digits(text: str) -> str:
+    """Returns the first 16 hexadecimal digits of a text's SHA-256, in the place of a name."""
     # Names of files are bytes: those that are no UTF-8 have a pseudonym too.
     return hashlib.sha256(os.fsencode(text)).hexdigest()[:16]

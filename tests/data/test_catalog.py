@@ -35,6 +35,7 @@ def make_utkface(folder):
 
 def make_celeba(folder):
     (folder / "img_align_celeba").mkdir()
+    (folder / "img_align_celeba" / "000001.jpg").touch()  # not looked at
 
 
 def make_wider(folder):

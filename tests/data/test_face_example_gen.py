@@ -164,6 +164,11 @@ def test_a_split_without_records_is_refused(tmp_path: Path) -> None:
         generate([write_csv(tmp_path / "data", rows)], tmp_path / "out")
 
 
+def test_data_without_records_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no records for the split train, eval, test \(of 0 kept\)$"):
+        generate([write_csv(tmp_path / "data", [])], tmp_path / "out")
+
+
 def test_pictures_of_one_person_are_in_one_split(tmp_path: Path) -> None:
     (tmp_path / "data" / "Ann_Lee").mkdir(parents=True)
     for number in range(3):

@@ -22,6 +22,7 @@ from components.readers.record import SPLITS, FaceRecord
 from components.readers.wider_face import WiderFaceReader
 from components.samples.celebrities import write_celeba
 from components.samples.detection_set import write_face_points, write_wider_face
+from data_validation.face_sizes import SYNTHESIS_HEIGHT, SYNTHESIS_WIDTH
 from data_validation.image_quality import UnreadableImageError
 from data_validation.labels import (
     AGE_GROUPS,
@@ -225,6 +226,9 @@ def test_domains_of_synthesis_are_those_of_the_code():
         "source": (celeba.CelebaReader.source,),
         "split": SPLITS,
     }
+    # What is smaller cannot be trained on, and the reader rejects it.
+    least = {feature.name: feature.int_domain.min for feature in parsed.feature}
+    assert (least["image/width"], least["image/height"]) == (SYNTHESIS_WIDTH, SYNTHESIS_HEIGHT)
 
 
 @pytest.mark.parametrize(("label", "task"), [("face", "synthesis"), ("gender", "gender")])

@@ -56,7 +56,7 @@ def test_alignment_without_a_detection_model(hexaface, tmp_path: Path) -> None:
 
 
 def test_demo_needs_the_model_of_drawn_samples(hexaface, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_sample", None)  # none are drawn
+    monkeypatch.setattr(cli, "sample_folder", None)  # none are drawn
     assert_refused(
         hexaface("run", "age", "--set", ALIGN),
         f"error: {Workspace.at(None).for_samples().root}: no blessed detection model for {ALIGN}; run "

@@ -16,6 +16,7 @@ from data_validation.errors import InputError
 from pipelines.face_sheets import columns_of, sheet, sheet_size
 from pipelines.generator import MAX_SEED, Generator, block_seed, load_generator, slerp
 from pipelines.settings import Workspace
+from pipelines.whole_files import write_whole
 
 MODEL = f"synthesis/{VERSION}"
 
@@ -188,6 +189,9 @@ def test_only_generated_files_are_replaced(hexaface: Callable, workspace: Worksp
     answer = hexaface("generate", "--seed", 8, "--output", "faces", "--grid", "faces/8-0001.png")
     assert_refused(answer, "--grid faces/8-0001.png: expected a place of its own")
     assert {file: file.read_bytes() for file in Path().rglob("*.*")} == before
+    Path("folder.png").mkdir()
+    answer = hexaface("generate", "--grid", "folder.png")
+    assert_refused(answer, "--grid folder.png: expected a file, found a folder")
     for seed in (7, 8):
         for form in (("--grid", "a.png"), ("--gif", "a.gif", "--to", 9)):
             assert hexaface("generate", "-n", 1, "--seed", seed, *form).code == 0
@@ -214,6 +218,23 @@ def test_wrong_words(
 ) -> None:
     assert_refused(hexaface("generate", *arguments), words)
     assert not list(Path().iterdir())
+
+
+def test_files_that_cannot_be_written_are_named_as_they_were_asked_for(
+    hexaface: Callable, workspace: Workspace
+) -> None:
+    # With `.partial` the name would be too long for a folder.
+    name = f"{'a' * 245}.png"
+    assert_refused(hexaface("generate", "-n", 1, "--grid", name), f"error: {name}: File name too long")
+    Path("file").touch()
+    answer = hexaface("generate", "-n", 1, "--grid", "file/a.png")
+    assert_refused(answer, "error: file: ")
+    assert ".partial" not in answer.err
+    Path("taken").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        write_whole(Path("taken"), b"content")
+    assert caught.value.filename == "taken"
+    assert sorted(file.name for file in Path().iterdir()) == ["file", "taken"]
 
 
 # ---- the model

@@ -1,6 +1,7 @@
 """The imbalance study, with small generators whose balance is known and a gender model that errs."""
 
 import dataclasses
+import html
 import io
 import json
 import math
@@ -17,10 +18,13 @@ from PIL import Image
 from test_bad_input import assert_refused
 
 from components.evaluation.shares import Rates
+from components.readers.catalog import SPLIT_NOTES
 from data_validation.errors import InputError
 from data_validation.ingestion import Ingestion
 from pipelines import settings, study_cli
 from pipelines.classifier import Classifier
+from pipelines.face_sheets import sheet
+from pipelines.generator import Generator
 from pipelines.imbalance_report import RESULTS_FILE, balance_rows, metrics, write_report
 from pipelines.imbalance_study import (
     RealResult,
@@ -37,7 +41,7 @@ from pipelines.imbalance_study import (
 from pipelines.pushed_model import PushedModel
 from pipelines.settings import Workspace
 
-OPTIONS = StudyOptions(faces=20, rounds=4, seed=5, real=30)
+OPTIONS = StudyOptions(faces=20, rounds=4, seed=5, real=100)
 # Shares of men that the toy makes with these shifts: its first latent is normal.
 SHIFTS = {0.3: -1.0, 0.7: 1.0}
 MODEL = f"gender/{toy_synthesis.VERSION}"
@@ -54,10 +58,16 @@ def write_examples(folder: Path, male: int, female: int) -> Path:
     (folder / "Split-train").mkdir(parents=True)
     genders = ["male"] * male + ["female"] * female + ["unknown"]
     write_split(folder, "train", [(gender, b"not looked at") for gender in genders])
-    write_split(folder, "eval", [("male", picture(200 + number)) for number in range(10)])
-    women = [("female", picture(20 + number if number % 4 else 220 + number)) for number in range(12)]
-    write_split(folder, "test", [*women, ("unknown", picture(9))])
-    Ingestion(span=0, content_fingerprint=f"of {male} and {female}").save(folder)
+    # By these the gender model may have chosen its classifier.
+    write_split(folder, "eval", [("male", picture(100 + number)) for number in range(30)])
+    men = [("male", picture(150 + number)) for number in range(40)]
+    women = [("female", picture(20 + number if number % 4 else 190 + number)) for number in range(48)]
+    write_split(folder, "test", [*men, *women, ("unknown", picture(9))])
+    Ingestion(
+        span=0,
+        content_fingerprint=f"of {male} and {female}",
+        records={("train", "celeba", (("gender", "male"),)): male},
+    ).save(folder)
     return folder
 
 
@@ -136,15 +146,29 @@ def test_the_same_seeds_give_the_same_counts(
 def test_the_gender_models_own_errors_are_measured(measured: tuple[StudyResult, float]) -> None:
     real = measured[0].real
     # Both generators' data hold the same faces, which count once.
-    assert (real.images, real.labelled_male) == (22, pytest.approx(10 / 22))
-    assert (real.called_male, real.accuracy) == (pytest.approx(13 / 22), pytest.approx(19 / 22))
-    assert real.rates == (1.0, 0.75, 10, 12)
+    assert (real.images, real.labelled_male) == (88, pytest.approx(40 / 88))
+    assert (real.called_male, real.accuracy) == (pytest.approx(52 / 88), pytest.approx(76 / 88))
+    assert real.rates == (1.0, 0.75, 40, 48)
+    assert real.sources == ("celeba",)
 
 
 def test_real_faces_are_always_the_same_ones(trained: list[TrainedGenerator]) -> None:
     examples = [each.examples for each in trained]
     every, some = held_back(examples, 100), held_back(examples[1:], 5)
-    assert (len(every), some) == (22, every[:5])
+    assert (len(every), some) == (88, every[:5])
+
+
+def test_copies_of_training_images_are_not_held_back(tmp_path: Path, trained: list[TrainedGenerator]) -> None:
+    folder = tmp_path / "examples"
+    shutil.copytree(trained[0].examples, folder)
+    write_split(folder, "train", [("male", picture(150)), ("unknown", picture(21))])
+    examples = [trained[1].examples, folder]
+    left = {face.image for face in held_back(examples, 100)}
+    every = {face.image for face in held_back(examples[:1], 100)}
+    assert left == every - {picture(150), picture(21)}
+    write_split(folder, "train", [("male", face) for face in sorted(every)])
+    with pytest.raises(InputError, match="in no training set, found none"):
+        held_back([folder], 100)
 
 
 def test_data_without_genders(
@@ -154,9 +178,8 @@ def test_data_without_genders(
     without = dataclasses.replace(trained[0], examples=folder)
     with pytest.raises(InputError, match="examples: gender: expected female or male in the training split"):
         measure([without], classifier, OPTIONS, lambda count: None)
-    for split in ("eval", "test"):
-        write_split(folder, split, [("unknown", picture(9))])
-    with pytest.raises(InputError, match="expected labelled faces in the splits eval and test"):
+    write_split(folder, "test", [("unknown", picture(9))])
+    with pytest.raises(InputError, match="gender: expected labelled faces in the split test"):
         held_back([folder], 10)
 
 
@@ -164,14 +187,24 @@ def test_data_without_genders(
 
 
 def test_the_report(
-    tmp_path: Path, classifier: Classifier, measured: tuple[StudyResult, float], trained: object
+    tmp_path: Path,
+    classifier: Classifier,
+    measured: tuple[StudyResult, float],
+    trained: list[TrainedGenerator],
 ) -> None:
     result, _ = measured
     about = {"date": "2020-04-01T00:00:00Z", "settings": {"train": {"epochs": 3}}}
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "faces_male-99.png").touch()
     write_report(tmp_path, result, OPTIONS, classifier, about)
     page = (tmp_path / "report.html").read_text()
     rows = balance_rows(result)
-    for text in (MODEL, "settings.train.epochs", "45.5 %", "59.1 %", *rows[0].values()):
+    for text in (
+        *(MODEL, "settings.train.epochs", "45.5 %", "59.1 %", *rows[0].values()),
+        "about four fifths of which are for training",
+        "Whether the gender model was trained on some of them is not known here",
+        html.escape(SPLIT_NOTES["celeba"]),
+    ):
         assert text in page, text
     # Raw and corrected, (p + 0.75 - 1) / 0.75, side by side.
     share = result.balances[1].share
@@ -181,8 +214,18 @@ def test_the_report(
     assert rows[1]["called male if repeated"] == f"{100 * (0.7 + 0.3 * 0.25):.1f} %"
     with Image.open(tmp_path / "figures" / "rounds.png") as chart:
         assert chart.width > 900
+    # The first faces of the first round, in a square; none of an earlier study.
+    assert len(list((tmp_path / "figures").iterdir())) == 3
+    for each, trained_generator in zip(result.balances, trained, strict=True):
+        name = part_name(each.male_wanted)
+        assert f'src="figures/faces_{name}.png"' in page
+        faces = Generator(trained_generator.model, name, "").faces(OPTIONS.seed, 16)
+        with Image.open(tmp_path / "figures" / f"faces_{name}.png") as drawn:
+            np.testing.assert_array_equal(np.asarray(drawn), np.asarray(sheet(faces, 2)))
+            assert "generated" in drawn.info["Description"]
     values = json.loads((tmp_path / RESULTS_FILE).read_text())
-    assert values["balances"][1]["corrected"]["share"] == pytest.approx(corrected)
+    found = values["balances"][1]["corrected"]
+    assert found["share"] == found["estimate"] == pytest.approx(corrected)
     assert values["balances"][1]["male_counts"] == list(result.balances[1].male_counts)
     assert values["real"]["specificity"] == 0.75
     assert metrics(result)["male-70/called_male"] == share
@@ -192,13 +235,28 @@ def test_a_gender_model_that_knows_one_class_only(
     tmp_path: Path, classifier: Classifier, measured: tuple[StudyResult, float]
 ) -> None:
     only_men = RealResult(5, 1.0, 1.0, 1.0, Rates(1.0, math.nan, 5, 0))
-    result = StudyResult(measured[0].balances, only_men)
+    result = dataclasses.replace(measured[0], real=only_men)
     row = balance_rows(result)[0]
     assert (row["corrected"], row["called male if repeated"]) == ("undefined", "-")
     write_report(tmp_path, result, OPTIONS, classifier, {"date": "today"})
     text = (tmp_path / RESULTS_FILE).read_text()
     assert "NaN" not in text and json.loads(text)["balances"][0]["corrected"] is None
     assert "male-30/corrected_male" not in metrics(result)
+
+
+def test_a_share_that_cannot_be(
+    tmp_path: Path, classifier: Classifier, measured: tuple[StudyResult, float]
+) -> None:
+    """Of real women, it calls one of two male; but of the generated faces of both nearly none."""
+    real = RealResult(800, 0.5, 0.75, 0.75, Rates(1.0, 0.5, 400, 400))
+    balance = dataclasses.replace(measured[0].balances[0], male_counts=(1, 0, 0, 1))
+    result = dataclasses.replace(measured[0], balances=(balance, balance), real=real)
+    row = balance_rows(result)[0]
+    assert row["corrected"] == "outside 0 to 100 %: the model errs otherwise on these faces"
+    assert (row["95 % corrected"], "male-30/corrected_male" in metrics(result)) == ("", False)
+    write_report(tmp_path, result, OPTIONS, classifier, {"date": "today"})
+    found = json.loads((tmp_path / RESULTS_FILE).read_text())["balances"][0]["corrected"]
+    assert found == {"estimate": pytest.approx((0.025 - 0.5) / 0.5), "share": None, "interval": None}
 
 
 def test_mlflow_gets_it_and_may_be_away(
@@ -290,6 +348,41 @@ def test_the_gender_model_knows_such_faces(tmp_path: Path, saved_gender: Path) -
 )
 def test_wrong_words(hexaface: Callable, arguments: tuple[str, ...], words: str) -> None:
     assert_refused(hexaface("study", "imbalance", *arguments), words)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, saved_gender: Path) -> Workspace:
+    """The workspace of the `hexaface` fixture, with a gender model of real data."""
+    place = Workspace.at(tmp_path / "workspace")
+    shutil.copytree(saved_gender, toy_synthesis.place_of(place, "gender"))
+    return place
+
+
+def write_celeba(folder: Path, men: int, women: int, attributes: bool = True) -> Path:
+    """Images that nobody decodes."""
+    (folder / "img_align_celeba").mkdir(parents=True)
+    names = [f"{number:06d}.jpg" for number in range(men + women)]
+    for name in names:
+        (folder / "img_align_celeba" / name).touch()
+    lines = [f"{name} {1 if number < men else -1}" for number, name in enumerate(names)]
+    if attributes:
+        (folder / "list_attr_celeba.txt").write_text("\n".join([str(len(names)), "Male", *lines, ""]))
+    return folder
+
+
+def test_data_without_attributes(hexaface: Callable, workspace: Workspace, tmp_path: Path) -> None:
+    folder = write_celeba(tmp_path / "data", 3, 3, attributes=False)
+    answer = hexaface("study", "imbalance", "--data", folder)
+    assert_refused(answer, f"error: {folder}: expected list_attr_celeba.txt, found none")
+
+
+def test_the_smallest_folder_is_named(hexaface: Callable, workspace: Workspace, tmp_path: Path) -> None:
+    large, small = write_celeba(tmp_path / "large", 40, 40), write_celeba(tmp_path / "small", 3, 20)
+    study = ("study", "imbalance", "--data", large, "--data", small, "--set", "train.batch_size=16")
+    words = f"(twice train.batch_size), found 6: {small} has 3 male and 20 female"
+    assert_refused(hexaface(*study, "--male", 0.5), "--male: expected at least 32 images", words)
+    answer = hexaface(*study[:4], *study[6:], "--male", 0.5, "--set", "data.max_images=31")
+    assert_refused(answer, "data.max_images: expected at least 32 (twice train.batch_size), found 31")
 
 
 def test_generated_and_real_faces_have_one_size() -> None:

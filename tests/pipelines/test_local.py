@@ -1,13 +1,16 @@
 """The runner's own rules, without TFX: retries, the lock, messages."""
 
 import fcntl
+import json
 from pathlib import Path
 
 import pytest
 
 from components import tracking
+from components.infra_report import InfraReport
 from data_validation.errors import InputError, one_line
-from pipelines import local, settings
+from pipelines import local, runs, settings
+from pipelines.runs import NodeRecord, RunRecord
 from pipelines.tasks import TASKS
 
 
@@ -89,3 +92,109 @@ def test_workspaces_do_not_mix_their_tracking(tmp_path: Path, monkeypatch: pytes
         client = tracking.mlflow.MlflowClient(uri)
         (run,) = client.search_runs([client.get_experiment_by_name("emotion").experiment_id])
         assert run.info.run_name == name
+
+
+# ---- records of parts of a run
+
+
+def judged(folder: Path, blessed: bool, infra: InfraReport) -> dict[str, NodeRecord]:
+    """What the nodes of a run leave, from the Evaluator on."""
+    for name in ("evaluator", "report", "infra"):
+        (folder / name).mkdir()
+    (folder / "evaluator" / ("BLESSED" if blessed else "NOT_BLESSED")).touch()
+    verdict = {
+        "metric": "accuracy",
+        "slice": "split eval",
+        "rule": ">= 0.5",
+        "found": "0.9",
+        "passed": blessed,
+    }
+    metrics = {"selection": {"accuracy": 0.9}, "test": {"accuracy": 0.8}, "verdicts": [verdict]}
+    (folder / "report" / "metrics.json").write_text(json.dumps(metrics))
+    infra.save(folder / "infra")
+    pushed = {local.PUSHED_TO: "models/emotion/7"} if blessed and infra.blessed else {}
+    nodes = (
+        NodeRecord("Trainer", "ran", 1.0, {"model": "model"}),
+        NodeRecord("Evaluator", "ran", 1.0, {"blessing": str(folder / "evaluator")}),
+        NodeRecord("EvaluationReport", "ran", 1.0, {"report": str(folder / "report")}),
+        NodeRecord("InfraValidator", "ran", 1.0, {"blessing": str(folder / "infra")}),
+        NodeRecord("Pusher", "ran", 1.0, {"pushed_model": "pushed"}, pushed),
+    )
+    return {node.node: node for node in nodes}
+
+
+def record_of(
+    folder: Path, nodes: dict[str, NodeRecord], until: str, error: Exception | None = None
+) -> RunRecord:
+    request = local.RunRequest(
+        TASKS["emotion"],
+        settings.load("demo", "emotion"),
+        settings.Workspace.at(folder),
+        (folder,),
+        until_node=until,
+    )
+    return local._record(request, "emotion-1", "key", tuple(nodes.values()), error, 1.0)
+
+
+def only(nodes: dict[str, NodeRecord], *names: str) -> dict[str, NodeRecord]:
+    return {name: nodes[name] for name in names}
+
+
+def test_a_part_that_pushes_is_found_by_other_pipelines(tmp_path: Path) -> None:
+    nodes = judged(tmp_path, True, InfraReport())
+    record = record_of(tmp_path, only(nodes, "Trainer", "Evaluator", "InfraValidator", "Pusher"), "Pusher")
+    assert (record.blessed, record.refusal, record.report) == (True, "", "")
+    assert [verdict["metric"] for verdict in record.verdicts] == ["answers of the model server"]
+    place = settings.Workspace.at(tmp_path)
+    record.save(place)
+    assert runs.last_pushed(place, "emotion") == "models/emotion/7"
+    # Also where the tracker failed after it.
+    late = record_of(tmp_path, nodes, "", RuntimeError("no room"))
+    assert (late.status, late.pushed_to) == ("failed", "models/emotion/7")
+
+
+def test_a_whole_run_has_all_verdicts(tmp_path: Path) -> None:
+    record = record_of(tmp_path, judged(tmp_path, True, InfraReport()), "")
+    assert [verdict["metric"] for verdict in record.verdicts] == ["accuracy", "answers of the model server"]
+    assert (record.selection, record.test) == ({"accuracy": 0.9}, {"accuracy": 0.8})
+    assert (record.blessed, record.pushed_to, record.report) == (
+        True,
+        "models/emotion/7",
+        str(tmp_path / "report"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "verdicts"),
+    [
+        (("Trainer", "Evaluator"), 0),
+        (("Trainer", "Evaluator", "EvaluationReport"), 1),
+        (("Trainer", "Evaluator", "InfraValidator"), 0),
+        (("Trainer", "Evaluator", "InfraValidator", "Pusher"), 0),
+        (("Trainer", "Evaluator", "EvaluationReport", "InfraValidator", "Pusher"), 1),
+    ],
+)
+def test_a_part_does_not_hide_that_the_blessing_was_refused(
+    tmp_path: Path, names: tuple[str, ...], verdicts: int
+) -> None:
+    nodes = judged(tmp_path, False, InfraReport(not_tried="not tried"))
+    record = record_of(tmp_path, only(nodes, *names), names[-1])
+    assert (record.blessed, record.refusal, record.pushed_to) == (False, "the blessing was refused", "")
+    assert len(record.verdicts) == verdicts
+
+
+def test_a_part_does_not_hide_what_the_model_server_found(tmp_path: Path) -> None:
+    infra = InfraReport()
+    infra.note("answers by REST", "expected 1, found 2")
+    nodes = judged(tmp_path, True, infra)
+    record = record_of(tmp_path, only(nodes, "Trainer", "Evaluator", "InfraValidator"), "InfraValidator")
+    assert not record.blessed
+    assert record.refusal.endswith("answers by REST: expected 1, found 2")
+    assert [verdict["passed"] for verdict in record.verdicts] == [False]
+
+
+def test_a_part_that_did_not_come_to_a_verdict(tmp_path: Path) -> None:
+    nodes = judged(tmp_path, True, InfraReport())
+    for names in (("Trainer",), ("Trainer", "Evaluator")):
+        record = record_of(tmp_path, only(nodes, *names), names[-1])
+        assert (record.blessed, record.refusal, record.verdicts) == (False, "", ())

@@ -28,7 +28,7 @@ def inception(weights: Path) -> list[str]:
 
 
 def test_demo_without_a_verification_model(hexaface, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_sample", None)  # none are drawn
+    monkeypatch.setattr(cli, "sample_folder", None)  # none are drawn
     assert_refused(
         hexaface("run", "synthesis"),
         f"error: {Workspace.at(None).for_samples().root}: no blessed verification model for "
