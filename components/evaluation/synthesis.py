@@ -25,6 +25,7 @@ from components.evaluation.synthesis_results import (
 from components.synthesis_evaluator import SynthesisEvaluator
 from data_validation.ingestion import Ingestion
 from data_validation.labels import GENDERS, UNKNOWN
+from trainers.history import SAMPLES_FOLDER
 
 _DISTANCES = (
     "Sets of as many images each are compared with held-back real ones by features of them. frechet: Frechet "
@@ -83,11 +84,11 @@ class SynthesisAssessment:
         return load_metrics(Path(evaluation_uri))
 
     def write_results(self, page: Page, evaluation_uri: str, account: Ingestion, model_run: Path) -> None:
-        """Writes samples, distances, diversity, memorisation and composition.
+        """Writes samples, progress, distances, diversity, memorisation and composition.
 
         Training images are shown in a private figure only: they are of persons.
         """
-        del account, model_run
+        del account
         results = SynthesisResults.load(Path(evaluation_uri))
         metrics = {SPLIT_NAMES[dict(key)["split"]]: found for key, found in results.metrics.items()}
         page.heading("Samples")
@@ -95,6 +96,10 @@ class SynthesisAssessment:
         figures.draw_faces(
             page.figure("samples", caption), results.pictures.generated, caption, f"seed {results.look.seed}"
         )
+        samples = model_run / SAMPLES_FOLDER
+        if samples.is_dir():
+            caption = "The same noise after more and more epochs"
+            figures.draw_progress(page.figure("progress", caption), samples, caption)
         self._write_distances(page, metrics, results)
         self._write_variety(page, metrics, results)
         self._write_memory(page, metrics, results)

@@ -11,8 +11,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from components.evaluation.figures import save
+from data_validation.face_sizes import SYNTHESIS_HEIGHT
 from trainers.face_grid import GAP, face_grid
 
 _COLUMNS = 8
@@ -35,6 +37,30 @@ def draw_faces(file: Path, images: np.ndarray, title: str, settings: str) -> Non
     axes.imshow(grid, interpolation="nearest")
     axes.axis("off")
     axes.set_title(settings, fontsize=8)
+    figure.suptitle(title)
+    save(figure, file)
+
+
+def draw_progress(file: Path, samples: Path, title: str) -> None:
+    """Draws what the same noise gave after some epochs, each about twice the one before.
+
+    Args:
+        file: PNG to write.
+        samples: Folder with a grid of each epoch, see `trainers.sample_grids`; its first row is taken.
+        title: Heading.
+    """
+    grids = sorted(samples.iterdir())
+    chosen = sorted({min(2**power, len(grids)) for power in range(len(grids).bit_length() + 1)})
+    figure, rows = plt.subplots(
+        len(chosen), 1, figsize=(6.4, 0.95 * len(chosen) + 0.5), layout="constrained", squeeze=False
+    )
+    for axes, epoch in zip(rows[:, 0], chosen, strict=True):
+        with Image.open(grids[epoch - 1]) as grid:
+            axes.imshow(np.asarray(grid.crop((0, 0, grid.width, SYNTHESIS_HEIGHT + 2 * GAP))))
+        axes.set_ylabel(f"epoch {epoch}", rotation=0, ha="right", va="center", fontsize=8)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
     figure.suptitle(title)
     save(figure, file)
 

@@ -57,7 +57,7 @@ def test_the_report_shows_faces_and_where_they_stand(synthesis_run: PeopleRun) -
     for word in ("floor", "ceiling", "kernel distance", "embedding", "female"):
         assert word in page
     figures = [file.name for file in (synthesis_run.report / "figures").iterdir()]
-    assert "learning_curves.png" in figures
+    assert {"learning_curves.png", "progress.png", "samples.png"} <= set(figures)
     for file in (synthesis_run.report / "figures").iterdir():
         with Image.open(file) as picture:
             picture.verify()
