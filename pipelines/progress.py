@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -148,20 +148,21 @@ def _handling(logger: logging.Logger, handler: logging.Handler) -> Iterator[None
         logger.removeHandler(handler)
 
 
-def summary(records: Iterable[RunRecord]) -> Group:
+def summary(records: Sequence[RunRecord]) -> Group:
     """Returns what came of some runs: metrics, blessing and where the models were pushed.
 
     Args:
         records: Runs.
 
     Returns:
-        A table with a row a run, and below it a line a run with the model's folder.
+        A table with a row a run, the sum of several, and below it a line a run with the model's folder.
     """
     table = Table(title="What was trained", title_justify="left")
     table.add_column("task")
     for heading in ("selection split", "test split", "blessed", "seconds"):
         table.add_column(heading, justify="right")
     folders = []
+    seconds = [record.seconds for record in records]
     for record in records:
         table.add_row(
             record.task,
@@ -173,6 +174,9 @@ def summary(records: Iterable[RunRecord]) -> Group:
         # Below the table: a path in a narrow column cannot be copied.
         where = record.pushed_to or f"not pushed: {record.refusal}"
         folders.append(Text(f"{record.task}: {where}", overflow="fold"))
+    if len(seconds) > 1:
+        table.add_section()
+        table.add_row("all", "", "", "", f"{sum(seconds):.0f}")
     return Group(table, *folders)
 
 

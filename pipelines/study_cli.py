@@ -155,7 +155,7 @@ def _size(folders: Sequence[Path], values: "SynthesisSettings", balances: Sequen
     least = 2 * values.train.batch_size
     if size >= least:
         return size
-    if size == most:
+    if most and size == most:
         raise InputError(f"data.max_images: expected at least {least} (twice train.batch_size), found {most}")
     smallest = min(places, key=lambda place: common_size([genders[place]], balances, 0))
     raise InputError(

@@ -31,6 +31,8 @@ MOST_FACES = 64
 MOST_ROWS = 1024
 """Of latent vectors that one run of the graph takes, be it several requests in one batch: a row of 400 bytes
 needs a megabyte while it is drawn."""
+BATCH = 16
+"""Faces that `sample` draws at a time: sums over batches of other sizes may round another way."""
 _READ_BATCH = 256
 _GRID_SEED = 7
 
@@ -232,18 +234,41 @@ class SynthesisModule(tf.Module):
         self.network = generator
         self.trained = trained
 
+    def draw_alike(self, latent: tf.Tensor) -> tf.Tensor:
+        """Draws in batches of one size, so that a face does not depend on how many others are drawn.
+
+        Args:
+            latent: float32 [N, 100], N a multiple of BATCH.
+
+        Returns:
+            uint8 [N, 76, 64, 3].
+        """
+        batches = tf.reshape(latent, [-1, BATCH, dcgan.LATENT])
+        images = tf.map_fn(
+            self.draw,
+            batches,
+            fn_output_signature=tf.TensorSpec(
+                [BATCH, SYNTHESIS_HEIGHT, SYNTHESIS_WIDTH, dcgan.CHANNELS], tf.uint8
+            ),
+        )
+        return tf.reshape(images, [-1, SYNTHESIS_HEIGHT, SYNTHESIS_WIDTH, dcgan.CHANNELS])
+
     def draw(self, latent: tf.Tensor) -> tf.Tensor:
         """Returns faces, uint8 [N, 76, 64, 3], of at most MOST_ROWS latent vectors, float32 [N, 100]."""
         rows = tf.shape(latent)[0]
-        allowed = tf.debugging.Assert(
+        few = tf.debugging.Assert(
             rows <= MOST_ROWS, [f"latent: expected at most {MOST_ROWS} rows, found", rows]
         )
-        with tf.control_dependencies([allowed]):
+        finite = tf.debugging.Assert(
+            tf.reduce_all(tf.math.is_finite(latent)), ["latent: expected finite numbers, found others"]
+        )
+        with tf.control_dependencies([few, finite]):
             return to_pixels(self.network(tf.identity(latent), training=False))
 
-    def encode(self, latent: tf.Tensor) -> tf.Tensor:
-        """Returns PNG files, string [N], of latent vectors, float32 [N, 100]."""
-        return tf.map_fn(tf.io.encode_png, self.draw(latent), fn_output_signature=tf.string)
+    @staticmethod
+    def encode(pixels: tf.Tensor) -> tf.Tensor:
+        """Returns PNG files, string [N], of faces, uint8 [N, 76, 64, 3]."""
+        return tf.map_fn(tf.io.encode_png, pixels, fn_output_signature=tf.string)
 
     @staticmethod
     def latent(seed: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
@@ -268,7 +293,7 @@ class SynthesisModule(tf.Module):
     )
     def serve_latent(self, latent: tf.Tensor) -> dict[str, tf.Tensor]:
         """Latent vectors [N, 100] to PNG files [N]."""
-        return {"image_bytes": self.encode(latent)}
+        return {"image_bytes": self.encode(self.draw(latent))}
 
     @tf.function(
         autograph=False, input_signature=[tf.TensorSpec([None, dcgan.LATENT], tf.float32, name="latent")]
@@ -283,7 +308,10 @@ class SynthesisModule(tf.Module):
     )
     def serve_sample(self, seed: tf.Tensor, count: tf.Tensor) -> dict[str, tf.Tensor]:
         """A seed to the PNG files of its first faces."""
-        return {"image_bytes": self.encode(self.latent(seed, count))}
+        wanted = self.latent(seed, count)
+        batches = tf.math.floordiv(count + BATCH - 1, BATCH)
+        padded = tf.pad(wanted, [[0, batches * BATCH - count], [0, 0]])
+        return {"image_bytes": self.encode(self.draw_alike(padded)[:count])}
 
     @tf.function(
         autograph=False,

@@ -49,15 +49,15 @@ def draw_progress(file: Path, samples: Path, title: str) -> None:
         samples: Folder with a grid of each epoch, see `trainers.sample_grids`; its first row is taken.
         title: Heading.
     """
-    grids = sorted(samples.iterdir())
+    grids = dict(enumerate(sorted(samples.glob("epoch-*.jpg")), start=1))
     chosen = sorted({min(2**power, len(grids)) for power in range(len(grids).bit_length() + 1)})
     figure, rows = plt.subplots(
         len(chosen), 1, figsize=(6.4, 0.95 * len(chosen) + 0.5), layout="constrained", squeeze=False
     )
     for axes, epoch in zip(rows[:, 0], chosen, strict=True):
-        with Image.open(grids[epoch - 1]) as grid:
+        with Image.open(grids[epoch]) as grid:
             axes.imshow(np.asarray(grid.crop((0, 0, grid.width, SYNTHESIS_HEIGHT + 2 * GAP))))
-        axes.set_ylabel(f"epoch {epoch}", rotation=0, ha="right", va="center", fontsize=8)
+        axes.set_ylabel(f"epoch {epoch} ", rotation=0, ha="right", va="center", fontsize=8)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
