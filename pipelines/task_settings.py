@@ -75,6 +75,7 @@ class AugmentationSettings:
     contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     cutout: Fraction = 0.0
     grey: Fraction = 0.0
+    coarse: Fraction = 0.0
 
 
 @dataclass(frozen=True, config=_CHECKED)

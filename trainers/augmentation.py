@@ -13,6 +13,7 @@ import tensorflow as tf
 # A zoom of 1 could shrink an image to a point, and a contrast of 1 could make it uniformly grey.
 _BELOW_ONE = ("zoom", "contrast")
 # Each random quantity has its own seed, so that switching one change on leaves the draws of the others alone.
+# The seeds are drawn in this order. A new name goes to the end, where it leaves the others' seeds alone.
 _DRAWS = (
     "flip",
     "shift_x",
@@ -26,7 +27,10 @@ _DRAWS = (
     "cutout_x",
     "cutout_y",
     "grey",
+    "coarse",
 )
+# Sides of the squares over which a coarse image is averaged, one as likely as the other.
+_COARSE_SQUARES = (2, 4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Augmentation:
         cutout: side of the largest square that is painted over with the image's mean, as a fraction of the
             shorter side of the image, 0..1. The side of each square is drawn between 0 and this bound.
         grey: probability that a colour image becomes a grey one, 0..1.
+        coarse: probability that an image loses its fine detail, which small, blurred and generated faces
+            lack, 0..1: it is averaged over squares of 2x2 or of 4x4 pixels and scaled back bilinearly.
 
     Raises:
         ValueError: a value is outside its range; the message names it.
@@ -62,6 +68,7 @@ class Augmentation:
     contrast: float = 0.0
     cutout: float = 0.0
     grey: float = 0.0
+    coarse: float = 0.0
 
     def __post_init__(self) -> None:
         """Checks every value, so that a typing error in a settings file shows before training starts."""
@@ -113,6 +120,8 @@ def augment_batch(
     changed = tf.cast(images, tf.float32)
     if settings.moves_pixels:
         changed = _move(changed, settings, seeds)
+    if settings.coarse:
+        changed = _coarsen(changed, settings.coarse, seeds)
     if settings.grey and images.shape[-1] == 3:
         changed = _grey(changed, settings.grey, seeds)
     if settings.brightness or settings.contrast:
@@ -161,6 +170,31 @@ def _move(images: tf.Tensor, settings: Augmentation, seeds: dict[str, tf.Tensor]
         fill_mode="REFLECT",
         fill_value=0.0,
     )
+
+
+def _coarsen(images: tf.Tensor, probability: float, seeds: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Takes the fine detail of some images of float32 [N, H, W, C] away; the mean of each stays."""
+    drawn = tf.random.stateless_uniform([tf.shape(images)[0]], seeds["coarse"])
+    share = probability / len(_COARSE_SQUARES)
+    for index, square in enumerate(_COARSE_SQUARES):
+        chosen = tf.where((drawn >= index * share) & (drawn < (index + 1) * share))
+        # Only they are computed: doing it to all and choosing afterwards takes many times as long.
+        changed = _averaged(tf.gather_nd(images, chosen), square)
+        images = tf.tensor_scatter_nd_update(images, chosen, changed)
+    return images
+
+
+def _averaged(images: tf.Tensor, square: int) -> tf.Tensor:
+    """Averages float32 [N, H, W, C] over squares and scales back to the same size, bilinearly.
+
+    Where squares do not fit, some reach beyond the borders, on both sides as `SAME` has it; only their pixels
+    inside count.
+    """
+    size = tf.shape(images)[1:3]
+    means = tf.nn.avg_pool2d(images, square, square, "SAME")
+    covered = tf.shape(means)[1:3] * square
+    top, left = tf.unstack((covered - size) // 2)
+    return tf.image.resize(means, covered)[:, top : top + size[0], left : left + size[1]]
 
 
 def _grey(images: tf.Tensor, probability: float, seeds: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -2,6 +2,7 @@ import trainers  # noqa: F401  (first: it chooses Keras 2)
 
 # isort: split
 
+import dataclasses
 import math
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipelines.task_settings import AugmentationSettings
+from trainers import augmentation
 from trainers.augmentation import Augmentation, augment_batch
 
-EVERYTHING = Augmentation(True, 0.1, 15.0, 0.1, 0.1, 0.2, 0.3, 0.4)
+EVERYTHING = Augmentation(True, 0.1, 15.0, 0.1, 0.1, 0.2, 0.3, 0.4, coarse=0.5)
 ONE_AT_A_TIME: dict[str, Any] = {
     "flip": True,
     "shift": 0.2,
@@ -21,6 +24,7 @@ ONE_AT_A_TIME: dict[str, Any] = {
     "brightness": 0.3,
     "contrast": 0.5,
     "cutout": 0.8,
+    "coarse": 1.0,
 }
 
 
@@ -129,6 +133,95 @@ def test_cutout_paints_at_most_the_bound_with_the_mean() -> None:
         np.testing.assert_allclose(after[painted], before.mean(), atol=1e-6)
 
 
+def stripes(count: int, width: int) -> np.ndarray:
+    """Images of 48x48 with stripes of this width, dark and light."""
+    light = (np.arange(48) // width % 2).astype(np.float32)
+    return np.tile(light[:, None], (count, 48, 1, 1))
+
+
+def contrasts(images: tf.Tensor) -> np.ndarray:
+    # Without the borders, where squares have neighbours on one side only.
+    return images.numpy()[:, 8:-8, 8:-8].std(axis=(1, 2, 3))
+
+
+def test_coarse_images_lose_fine_detail_half_of_them_more() -> None:
+    coarse = Augmentation(coarse=1.0)
+    np.testing.assert_allclose(contrasts(augment_batch(stripes(64, 1), coarse, seed=1)), 0.0, atol=1e-6)
+    # Squares of 4x4 take these away as well, those of 2x2 do not.
+    found = contrasts(augment_batch(stripes(64, 2), coarse, seed=1))
+    flat = found < 1e-6
+    assert 16 < flat.sum() < 48
+    assert found[~flat].min() > 0.2
+    # Coarse shapes stay.
+    assert contrasts(augment_batch(stripes(64, 16), coarse, seed=1)).min() > 0.3
+
+
+def test_coarse_changes_as_many_images_as_told_and_no_pixel_of_the_rest() -> None:
+    images = tf.constant(noise(400, 12, 12, 3))
+    changed = augment_batch(images, Augmentation(coarse=0.3), seed=1).numpy()
+    untouched = (changed == images.numpy()).all(axis=(1, 2, 3))
+    assert 80 < 400 - untouched.sum() < 160
+    np.testing.assert_array_equal(changed, augment_batch(images, Augmentation(coarse=0.3), seed=1))
+    assert not np.array_equal(changed, augment_batch(images, Augmentation(coarse=0.3), seed=2))
+
+
+@pytest.mark.parametrize(
+    "shape", [(8, 48, 48, 1), (8, 29, 31, 3), (8, 30, 45, 3), (8, 3, 2, 1), (8, 1, 1, 3)]
+)
+def test_coarse_keeps_size_and_mean_of_images_of_any_size(shape: tuple[int, ...]) -> None:
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, shape[-1]])])
+    def change(images: tf.Tensor) -> tf.Tensor:
+        return augment_batch(images, Augmentation(coarse=1.0), seed=1)
+
+    images = noise(*shape)
+    changed = change(images).numpy()
+    assert changed.shape == shape
+    np.testing.assert_allclose(changed.mean(axis=(1, 2)), images.mean(axis=(1, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [40, 41, 42, 43])
+def test_coarse_moves_nothing(side: int) -> None:
+    ramp = np.broadcast_to(np.linspace(0.0, 1.0, side, dtype=np.float32)[:, None], (16, side, side, 1))
+    for images in (ramp, ramp.swapaxes(1, 2)):
+        changed = augment_batch(tf.constant(images), Augmentation(coarse=1.0), seed=1).numpy()
+        np.testing.assert_allclose(changed[:, 6:-6, 6:-6], images[:, 6:-6, 6:-6], atol=1e-6)
+        assert np.abs(changed - images).max() > 0.01  # the borders are averaged too
+
+
+def test_switching_a_change_on_leaves_the_draws_of_the_others_alone() -> None:
+    grey = tf.fill([32, 16, 16, 1], 0.5)  # has no detail to lose
+    bright = augment_batch(grey, Augmentation(brightness=0.3), seed=1).numpy()
+    both = augment_batch(grey, Augmentation(brightness=0.3, coarse=1.0), seed=1).numpy()
+    np.testing.assert_allclose(both, bright, atol=1e-6)
+
+
+def test_a_draw_at_the_end_leaves_those_before_it_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = tf.constant(noise(16, 16, 16, 3))
+    settings = dataclasses.replace(EVERYTHING, grey=0.5, coarse=0.0)
+    now = augment_batch(images, settings, seed=1)
+    before = augmentation._DRAWS[: augmentation._DRAWS.index("coarse")]
+    monkeypatch.setattr(augmentation, "_DRAWS", before)
+    np.testing.assert_array_equal(now, augment_batch(images, settings, seed=1))
+
+
+def test_what_is_off_is_not_computed() -> None:
+    def operations(settings: Augmentation) -> set[str]:
+        graph = tf.function(lambda images: augment_batch(images, settings, seed=1))
+        return {
+            each.type
+            for each in graph.get_concrete_function(tf.TensorSpec([4, 8, 8, 3])).graph.get_operations()
+        }
+
+    assert "AvgPool" in operations(Augmentation(coarse=0.1))
+    assert "AvgPool" not in operations(dataclasses.replace(EVERYTHING, grey=0.5, coarse=0.0))
+
+
+def test_settings_of_tasks_name_the_same_changes() -> None:
+    settings = dataclasses.asdict(AugmentationSettings())
+    assert list(settings) == [field.name for field in dataclasses.fields(Augmentation)]
+    assert dataclasses.asdict(Augmentation(**settings)) == settings
+
+
 def test_a_seed_decides_and_no_seed_differs() -> None:
     images = tf.constant(noise(4, 16, 16, 1))
     first = augment_batch(images, EVERYTHING, seed=11).numpy()
@@ -156,6 +249,8 @@ def test_dataset_map_draws_anew_for_each_batch_and_keeps_the_static_shape() -> N
         ("contrast", 1),
         ("rotate_degrees", 200.0),
         ("cutout", math.nan),
+        ("coarse", 1.1),
+        ("coarse", -0.1),
         ("brightness", "0.1"),
         ("stretch", True),
         ("flip", 1),

@@ -229,6 +229,7 @@ def test_unknown_keys_like_no_other_have_no_hint():
         ("run.retries=11", "run.retries", "11"),
         ("evaluation.min_accuracy=-0.1", "evaluation.min_accuracy", "-0.1"),
         ("train.augmentation.cutout=1.5", "train.augmentation.cutout", "1.5"),
+        ("train.augmentation.coarse=1.01", "train.augmentation.coarse", "1.01"),
     ],
 )
 def test_values_of_a_wrong_type_or_range_are_named(override, name, found):
