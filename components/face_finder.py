@@ -1,7 +1,7 @@
 """Finds faces in pictures with a trained detection model: the same for reading data and for the command line.
 
 A place in a picture, be it an edge of a box or a point, is told from the left and upper edge of the picture:
-the first pixel is from 0 to 1. Only `cut_out` counts otherwise, for the alignment.
+the first pixel is from 0 to 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,14 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from components.alignment import align
 from data_validation.errors import InputError, one_line
 from data_validation.image_quality import UnreadableImageError, read_size
+from serving import alignment
 from trainers.imaging import decode
 
 SIGNATURE = "pixels"
 OUTPUTS = ("num_detections", "detection_boxes", "detection_scores", "detection_keypoints")
 """What a detection model answers with, whatever it is asked by."""
-# From edges of pixels to their middles, from which alignment counts.
-_TO_MIDDLE = -0.5
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,14 @@ def faces_of(answer: Mapping[str, Any], width: int, height: int) -> list[Face]:
         The faces, the highest score first; none is no error.
     """
     count, boxes, scores, points = (np.asarray(answer[name])[0] for name in OUTPUTS)
-    size = np.array((width, height), np.float64)
-    edges = boxes[:count, [1, 0, 3, 2]] * np.tile(size, 2)
+    edges = boxes[:count, [1, 0, 3, 2]] * np.array((width, height) * 2, np.float64)
     faces = [
         Face((left, top, right, bottom), score, five)
         for (left, top, right, bottom), score, five in zip(
-            edges.tolist(), scores[:count].tolist(), points[:count, :, ::-1] * size, strict=True
+            edges.tolist(),
+            scores[:count].tolist(),
+            alignment.in_pixels(points[:count], width, height),
+            strict=True,
         )
     ]
     return sorted(faces, key=lambda face: -face.score)
@@ -160,8 +160,10 @@ def cut_out(rgb: np.ndarray, face: Face) -> Image.Image:
     Raises:
         InputError: The five points are all at one place.
     """
-    grey = (rgb == rgb[..., :1]).all()
-    return align(Image.fromarray(rgb[..., 0] if grey else rgb), face.points + _TO_MIDDLE)
+    try:
+        return alignment.cut_out(rgb, face.points)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def _area(box: tuple[float, ...]) -> float:

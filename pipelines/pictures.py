@@ -3,31 +3,21 @@
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+import serving.upright
 from data_validation.errors import InputError
 from data_validation.image_quality import MAX_FILE_BYTES, UnreadableImageError, read_luma
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif")
 """What files are taken for pictures in folders."""
-# By EXIF's orientation. ImageOps.exif_transpose also writes EXIF data anew, which fails where it is damaged.
-_UPRIGHT: Mapping[object, Image.Transpose] = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
@@ -91,22 +81,10 @@ def upright(encoded: bytes, name: str) -> Image.Image:
         except UnreadableImageError as error:
             raise InputError(f"{name}: {error}") from error
         with Image.open(io.BytesIO(encoded)) as image:
-            turn = _UPRIGHT.get(_orientation(image))
-            turned = image.transpose(turn) if turn is not None else image.copy()
-    if turned.mode.startswith("I"):
-        # Pillow would cut 16-bit values off at 255.
-        turned = Image.fromarray((np.asarray(turned, dtype=np.uint32) >> 8).astype(np.uint8))
-    rgb = turned.convert("RGB")
+            rgb = serving.upright.upright(image).convert("RGB")
     # Where it was taken is nobody's business, but formats would write it again.
     rgb.info = {}
     return rgb
-
-
-def _orientation(image: Image.Image) -> object:
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # whatever Pillow meets in damaged EXIF data, the picture can be seen
-        return None
 
 
 def as_png(image: Image.Image) -> bytes:

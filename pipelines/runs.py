@@ -16,7 +16,14 @@ from pipelines.code_fingerprint import code_fingerprint
 from pipelines.settings import Workspace
 from pipelines.task_settings import Settings
 
-_ROOMS = ("pipelines", "components", "trainers", "data_validation", "serving/model_server")
+_ROOMS = (
+    "pipelines",
+    "components",
+    "trainers",
+    "data_validation",
+    "serving/alignment.py",
+    "serving/model_server",
+)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from components.alignment import SIDE, TEMPLATE
 from pipelines.settings import Workspace
+from serving.alignment import SIDE, TEMPLATE
 from trainers.cascade import LONGEST_SIDE, CascadeSettings
 
 RED, GREEN = (220, 20, 20), (20, 220, 20)

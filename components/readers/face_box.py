@@ -4,9 +4,9 @@ import io
 
 from PIL import Image
 
-from components.alignment import crop
 from components.readers.record import RecordRejected
 from data_validation.image_quality import UnreadableImageError, read_luma
+from serving.alignment import crop
 
 Box = tuple[int, ...]
 """Left, top, width and height in pixels; empty to leave pictures as they are."""

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from components.alignment import align
 from components.readers.att import PICTURES
 from components.readers.identity import pseudonym
 from components.readers.identity_folders import FOLDER_NAME, IdentityFoldersReader
@@ -18,6 +17,7 @@ from components.samples.atomic import appearing_whole
 from components.samples.emotion import Progress
 from components.samples.faces import Face, draw_face, random_face, random_identity
 from data_validation.errors import InputError
+from serving.alignment import align
 
 ATT_FOLDER = "att_faces"
 ATT_PERSONS = 12

@@ -11,7 +11,6 @@ from PIL import Image
 from test_face_example_gen import examples, generate, text
 
 from components.aligned_reading import ALIGNED, ELSEWHERE, NO_DIRECTION, NO_FACE, align_record
-from components.alignment import SIDE, TEMPLATE, align
 from components.compat import tfx
 from components.face_finder import Face, FaceFinder, cut_out, face_at, faces_of, read_rgb
 from components.readers.att import AttReader
@@ -20,6 +19,10 @@ from components.readers.record import FaceRecord, Uncut
 from data_validation.errors import InputError
 from data_validation.image_quality import UnreadableImageError
 from data_validation.ingestion import Ingestion
+from serving import alignment
+from serving.alignment import SIDE, TEMPLATE
+from serving.client_results import detections
+from serving.wire.calls import Prediction
 
 WIDTH, HEIGHT = 240, 160
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255)]
@@ -138,13 +141,16 @@ def test_refuses_what_is_no_detection_model(tmp_path):
         FaceFinder(tmp_path / "other")
 
 
-def test_faces_of_grey_pictures_stay_grey():
-    grey = np.tile(np.arange(WIDTH, dtype=np.uint8), (HEIGHT, 1))
-    rgb = np.repeat(grey[..., None], 3, axis=-1)
-    assert (cut_out(rgb, LEFT).mode, cut_out(scene(LEFT), LEFT).mode) == ("L", "RGB")
-    # The values of all channels, had they been aligned one by one.
-    in_colour = align(Image.fromarray(rgb), LEFT.points - 0.5)
-    np.testing.assert_array_equal(cut_out(rgb, LEFT).convert("RGB"), in_colour)
+@pytest.mark.parametrize(
+    ("points", "reason"),
+    [
+        (np.full((5, 2), 7.0), "expected points that have a direction"),
+        (np.full((5, 2), np.inf), "expected 5 finite points"),
+    ],
+)
+def test_points_that_cannot_be_aligned_are_bad_input(points, reason):
+    with pytest.raises(InputError, match=f"^landmarks: {reason}"):
+        cut_out(scene(), Face(LEFT.box, 0.9, points))
 
 
 def test_reads_pixels_as_training_does(encode):
@@ -173,6 +179,28 @@ def test_the_face_at_the_readers_box_is_aligned(encode, box, face):
 def test_what_a_model_finds_is_aligned_to_the_pixel(finder, encode):
     record, _ = align_record(record_of(encode(toy_detection.noise_scene())), finder.find)
     toy_detection.assert_noise_to_the_pixel(record.image)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_client_cuts_out_the_same_face(encode, mode):
+    """From one answer and one file: as training reads them, and as a client of the server does."""
+    noise = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    encoded = encode(Image.fromarray(noise).convert(mode))
+    answer = {
+        "num_detections": np.int32([1]),
+        "detection_boxes": np.float32([[(30 / HEIGHT, 20 / WIDTH, 130 / HEIGHT, 100 / WIDTH)]]),
+        "detection_scores": np.float32([[0.9]]),
+        "detection_keypoints": np.float32([[LEFT.points[:, ::-1] / (HEIGHT, WIDTH)]]),
+    }
+    record, outcome = align_record(record_of(encoded, LEFT_BOX), lambda rgb: faces_of(answer, WIDTH, HEIGHT))
+    assert outcome == ALIGNED
+    trained = opened(record.image)
+
+    [found] = detections(Prediction(answer, "detection", 1, ""), 1)
+    points = alignment.in_pixels(found.faces[0].keypoints, WIDTH, HEIGHT)
+    served = alignment.cut_out(np.asarray(opened(encoded).convert("RGB")), points)
+    assert trained.mode == served.mode == mode
+    np.testing.assert_array_equal(trained, served)
 
 
 def test_without_a_box_the_face_in_the_middle_is_meant(encode):

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.alignment import SIDE, crop
 from components.readers.att import AttReader
 from components.readers.catalog import ReaderOptions, open_readers
 from components.readers.face_box import cut_face
 from components.readers.lfw_pairs import LfwPairsReader
 from components.readers.record import RecordRejected
+from serving.alignment import SIDE, crop
 
 BOX = (30, 20, 56, 56)
 

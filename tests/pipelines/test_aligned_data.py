@@ -11,7 +11,7 @@ from test_people_bad_input import wiki_mat
 from components.compat import tfx
 from components.face_example_gen import FaceExampleGenExecutor
 from data_validation.errors import InputError
-from pipelines import cli, sources
+from pipelines import cli, face_pipeline, runs, sources
 from pipelines.face_pipeline import build_pipeline
 from pipelines.node import NodeOutcome, compile_pipeline, node_ids, run_node
 from pipelines.runs import RunRecord, run_key
@@ -76,6 +76,23 @@ def test_the_models_that_a_run_needs(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     keys = {run_key(aligned, place, [tmp_path / "data"], (model, "")) for model in ("a", "b")}
     assert len(keys) == 2
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_run_depends_on_all_code_of_its_nodes(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run would be found unchanged while one of its nodes is not."""
+    of_nodes: set[str] = set()
+    of_run: set[str] = set()
+    for module, places in ((face_pipeline, of_nodes), (runs, of_run)):
+        monkeypatch.setattr(module, "code_fingerprint", lambda *names, to=places: to.update(names) or "x")
+    settings, place = load("demo", task), Workspace.at(tmp_path)
+    build_pipeline(TASKS[task], settings, place, [tmp_path])
+    run_key(settings, place, [])
+    assert "serving/alignment.py" in of_nodes
+    rooms = tuple(f"{name}/" for name in of_run)
+    assert [name for name in of_nodes if not f"{name}/".startswith(rooms)] == []
 
 
 # A model that is there

@@ -14,6 +14,9 @@ import test_bad_input
 import toy_detection
 from PIL import Image
 
+from components.aligned_reading import ALIGNED, align_record
+from components.face_finder import FaceFinder
+from components.readers.record import FaceRecord
 from data_validation.errors import InputError
 from data_validation.image_quality import MAX_FILE_BYTES
 from pipelines.embedder import Embedder, load_embedder
@@ -447,6 +450,12 @@ def test_a_found_face_is_aligned_to_the_pixel(workspace: Workspace, detection_mo
     picture = as_png(Image.fromarray(toy_detection.noise_scene()))
     face = face_cutter(FaceChoice(), workspace, "real").cut(picture, "a.png")
     toy_detection.assert_noise_to_the_pixel(face)
+    # As data is read with data.align=true.
+    record = FaceRecord("a.png", picture, "test", "somewhere", {"identity": "x"})
+    aligned, outcome = align_record(record, FaceFinder(detection_model).find)
+    trained, enrolled = (Image.open(io.BytesIO(encoded)) for encoded in (aligned.image, face))
+    assert (outcome, trained.mode) == (ALIGNED, enrolled.mode)
+    np.testing.assert_array_equal(trained, enrolled)
 
 
 def test_a_box_is_of_the_upright_picture(workspace: Workspace) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.alignment import TEMPLATE, similarity
 from components.readers.att import att_pairs
 from components.readers.catalog import ReaderOptions, open_readers
 from components.samples import identities
@@ -19,6 +18,7 @@ from components.samples.identities import (
     write_identities,
 )
 from data_validation.errors import InputError
+from serving.alignment import TEMPLATE, similarity
 
 PERSONS, ATT_PERSONS = 6, 7
 

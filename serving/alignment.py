@@ -4,8 +4,9 @@ The places are those of ArcFace (Deng, Guo, Xue, Zafeiriou, CVPR 2019) as publis
 transform is the similarity of least squares (Umeyama, "Least-squares estimation of transformation parameters
 between two point patterns", PAMI 13(4), 1991).
 
-Coordinates are (x, y) in pixels, and (0, 0) is the middle of the pixel at the upper left, as detectors give
-them.
+Coordinates are (x, y) in pixels, and (0, 0) is the middle of the pixel at the upper left, as the template has
+them. The project's detection model counts from the edges of a picture, where the first pixel is from 0 to 1;
+`in_pixels` and `cut_out` take what it answers, for training data, the command line and clients alike.
 """
 
 from collections.abc import Sequence
@@ -14,14 +15,46 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from data_validation.errors import InputError
-
 SIDE = 112
 TEMPLATE = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
 )
 """Eyes, nose and corners of the mouth in a picture of 112x112, left before right as seen; float64 [5, 2]."""
 TEMPLATE.setflags(write=False)
+# From edges of pixels to their middles.
+_TO_MIDDLE = -0.5
+
+
+def in_pixels(keypoints: ArrayLike, width: int, height: int) -> np.ndarray:
+    """Reads the points of faces in a detection model's answer for one picture.
+
+    Args:
+        keypoints: (y, x) as shares of the picture's height and width, [..., 2].
+        width: Columns of the picture.
+        height: Rows of the picture.
+
+    Returns:
+        (x, y) in pixels from the left and upper edge of the picture, float64 [..., 2].
+    """
+    return np.asarray(keypoints, dtype=np.float64)[..., ::-1] * (width, height)
+
+
+def cut_out(rgb: np.ndarray, points: ArrayLike) -> Image.Image:
+    """Cuts a face out of its picture, aligned by the five points that a detection model finds.
+
+    Args:
+        rgb: The picture, uint8 [H, W, 3].
+        points: Eyes, nose and corners of the mouth, left before right as seen, in pixels from the edges of
+            the picture, as `in_pixels` gives them; [5, 2].
+
+    Returns:
+        A picture of 112x112 pixels in RGB, or in grey (L) where the picture has no colour.
+
+    Raises:
+        ValueError: The points are not five finite points, or all at one place.
+    """
+    grey = (rgb == rgb[..., :1]).all()
+    return align(Image.fromarray(rgb[..., 0] if grey else rgb), np.asarray(points) + _TO_MIDDLE)
 
 
 def align(image: Image.Image, landmarks: ArrayLike, side: int = SIDE) -> Image.Image:
@@ -36,11 +69,11 @@ def align(image: Image.Image, landmarks: ArrayLike, side: int = SIDE) -> Image.I
         A picture of side x side pixels in the mode of the image, black where the image does not reach.
 
     Raises:
-        InputError: The landmarks are not five finite points, or all at one place.
+        ValueError: The landmarks are not five finite points, or all at one place.
     """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != TEMPLATE.shape or not np.isfinite(points).all():
-        raise InputError(f"landmarks: expected 5 finite points (x, y), found {_shown(points)}")
+        raise ValueError(f"landmarks: expected 5 finite points (x, y), found {_shown(points)}")
     # From the middles of pixels to their edges, which keep their places when a picture is scaled.
     points, target = points + 0.5, (TEMPLATE + 0.5) * (side / SIDE)
     scale = float(np.linalg.norm(similarity(points, target)[:, 0]))
@@ -82,7 +115,7 @@ def similarity(points: ArrayLike, target: ArrayLike) -> np.ndarray:
         The matrix that takes (x, y, 1) to the new (x, y), float64 [2, 3].
 
     Raises:
-        InputError: All points are at one place, or no turn of them is nearer to the target than another.
+        ValueError: All points are at one place, or no turn of them is nearer to the target than another.
     """
     source, goal = (_complex(each) for each in (points, target))
     centre, middle = source.mean(), goal.mean()
@@ -90,7 +123,7 @@ def similarity(points: ArrayLike, target: ArrayLike) -> np.ndarray:
     # In the plane, Umeyama's solution is one complex number that turns and scales.
     turn = np.vdot(source - centre, goal - middle) / spread if spread > 0.0 else 0.0
     if not abs(turn) > 0.0:
-        raise InputError(f"landmarks: expected points that have a direction, found {source.tolist()}")
+        raise ValueError(f"landmarks: expected points that have a direction, found {source.tolist()}")
     shift = middle - turn * centre
     return np.array([(turn.real, -turn.imag, shift.real), (turn.imag, turn.real, shift.imag)])
 

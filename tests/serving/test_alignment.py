@@ -1,11 +1,16 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.alignment import TEMPLATE, align, similarity
-from data_validation.errors import InputError
+from serving.alignment import TEMPLATE, align, cut_out, in_pixels, similarity
+
+PROJECT = Path(__file__).parents[2]
 
 
 def turned(points, scale, degrees, shift):
@@ -30,7 +35,7 @@ def test_no_other_similarity_is_nearer(values, index, step):
     assume(points.std() > 1.0)
     try:
         best = similarity(points, TEMPLATE)
-    except InputError:
+    except ValueError:
         assume(False)
 
     def distance(numbers):
@@ -82,6 +87,35 @@ def test_places_beside_the_picture_are_black():
     assert (aligned[:50, :50] == 255).all() and (aligned[60:] == 0).all()
 
 
+def test_points_of_a_detection_model_come_to_pixels():
+    shares = np.float32([(0.25, 0.5), (1.0, 0.125)])
+    np.testing.assert_array_equal(in_pixels(shares, width=200, height=100), [(100, 25), (25, 100)])
+    every = in_pixels(np.stack([shares] * 3), 200, 100)
+    assert (every.shape, every.dtype) == ((3, 2, 2), np.float64)
+    assert in_pixels(np.zeros([0, 5, 2]), 200, 100).shape == (0, 5, 2)
+
+
+def test_points_of_a_detection_model_count_from_edges():
+    """The template's places, said as a detection model says them, bring the picture back as it is."""
+    rgb = np.random.default_rng(2).integers(0, 256, (112, 112, 3)).astype(np.uint8)
+    shares = (TEMPLATE[:, ::-1] + 0.5) / 112
+    face = np.asarray(cut_out(rgb, in_pixels(shares, 112, 112))).astype(int)
+    assert np.abs(face - rgb).max() <= 1
+
+
+def test_faces_of_grey_pictures_stay_grey():
+    grey = np.random.default_rng(3).integers(0, 256, (160, 240)).astype(np.uint8)
+    rgb = np.repeat(grey[..., None], 3, axis=-1)
+    points = turned(TEMPLATE, 0.9, 15.0, (60.0, 5.0))
+    face = cut_out(rgb, points)
+    assert face.mode == "L"
+    # The values of all channels, had they been aligned one by one.
+    in_colour = align(Image.fromarray(rgb), points - 0.5)
+    np.testing.assert_array_equal(face.convert("RGB"), in_colour)
+    rgb[0, 0] = (9, 9, 10)  # the least of colour
+    assert cut_out(rgb, points).mode == "RGB"
+
+
 @pytest.mark.parametrize(
     ("landmarks", "reason"),
     [
@@ -91,6 +125,19 @@ def test_places_beside_the_picture_are_black():
     ],
 )
 def test_landmarks_that_are_none(landmarks, reason):
-    with pytest.raises(InputError) as caught:
-        align(Image.new("L", (50, 50)), landmarks)
-    assert str(caught.value).startswith(reason) and "\n" not in str(caught.value)
+    for refuse in (
+        lambda: align(Image.new("L", (50, 50)), landmarks),
+        lambda: cut_out(np.zeros((50, 50, 3), np.uint8), landmarks),
+    ):
+        with pytest.raises(ValueError) as caught:
+            refuse()
+        assert str(caught.value).startswith(reason) and "\n" not in str(caught.value)
+
+
+def test_it_needs_no_tensorflow():
+    code = "import sys, serving.alignment; print(sorted({name.split('.')[0] for name in sys.modules}))"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, timeout=60, check=True
+    )
+    for package in ("tensorflow", "components", "trainers", "data_validation"):
+        assert f"'{package}'" not in run.stdout
