@@ -17,22 +17,35 @@ setup(
     package_data={
         "pipelines": ["profiles/*.yaml"],
         "data_validation": ["schemas/*.pbtxt"],
-        "serving": ["compose.yaml", "wire/wire.proto"],
+        "serving": [
+            "compose.yaml",
+            "wire/wire.proto",
+            "portal/templates/portal/*.html",
+            "portal/static/portal/*",
+            "portal/static/portal/samples/*",
+        ],
     },
     # Versions are the lock's business (requirements/); these are the direct needs.
     install_requires=[
         "aiohttp",
         "apache-beam[gcp]",
+        "dj-database-url",
+        "django>=5.2,<5.3",
+        "django-csp",
+        "django-ninja",
         "grpcio",
         "google-crc32c",
+        "gunicorn",
         "grpcio-health-checking",
         "h5py",
+        "honcho",
         "matplotlib",
         "mlflow",
         "numpy",
         "orjson",
         "pandas",
         "pillow",
+        "psycopg[binary]",
         "pydantic>=2",
         "pyyaml",
         "rich",
@@ -43,11 +56,13 @@ setup(
         "tfx",
         "typer",
         "urllib3",
+        "whitenoise",
     ],
     entry_points={
         "console_scripts": [
             "hexaface=pipelines.cli:main",
             "hexaface-model-server=serving.model_server.__main__:main",
+            "hexaface-portal=serving.portal.manage:main",
         ]
     },
 )

@@ -11,7 +11,7 @@ from rich.text import Text
 from pipelines.settings import Workspace
 from pipelines.tasks import TASKS
 from serving.local_server import ServerOptions
-from serving.rollout.model_config import Root
+from serving.rollout.model_config import Root, workspace_roots
 from serving.rollout.overview import ModelInfo, Overview, VersionInfo
 
 # Tasks whose models take one image, with the client's method.
@@ -24,7 +24,7 @@ _PLAIN = re.compile(r"[\w/.-]+")
 
 def roots(workspace: Workspace) -> tuple[Root, ...]:
     """Returns where pushed models are: those of real data before those of drawn sample data."""
-    return Root(workspace.serving, "real"), Root(workspace.for_samples().serving, "sample")
+    return workspace_roots(workspace.root)
 
 
 def served_table(models: Sequence[ModelInfo]) -> Table:

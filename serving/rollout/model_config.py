@@ -43,6 +43,11 @@ class Root:
     title: str
 
 
+def workspace_roots(home: Path) -> tuple[Root, ...]:
+    """Returns where a workspace has pushed models: those of real data before those of drawn sample data."""
+    return Root(home / "models", "real"), Root(home / "demo" / "models", "sample")
+
+
 @dataclass(frozen=True)
 class Site:
     """Models and the server of them.

@@ -1,0 +1,1 @@
+"""The web portal: the six applications in a browser, and as a JSON API, on served models."""

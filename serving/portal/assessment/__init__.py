@@ -1,0 +1,1 @@
+"""What is asked of the models, and how their answers are put together; knows nothing of the web."""

@@ -1,0 +1,208 @@
+"""Asks the models about pictures: finds the faces, aligns them, and lets the other models answer for each."""
+
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from serving.alignment import cut_out, in_pixels
+from serving.client import Client, Detection, Face, NotFound
+from serving.portal.assessment import error_rates
+from serving.portal.assessment.answers import (
+    Answer,
+    Assessment,
+    Comparison,
+    FoundFace,
+    Generated,
+    PictureAnswer,
+    Report,
+    Status,
+)
+from serving.portal.assessment.pictures import Picture
+
+FACE_TASKS = ("gender", "age", "emotion")
+"""Tasks that answer for each face, which are also names of fields of FoundFace."""
+MAX_FACES = 32
+"""Of a picture that are answered for, the largest ones."""
+MAX_GENERATED = 64
+"""Faces of one seed, as the synthesis model has it."""
+
+_T = TypeVar("_T")
+
+
+class Assessor:
+    """Answers about pictures with the models of one server; threads may share it."""
+
+    def __init__(self, client: Client, home: Path | None = None) -> None:
+        """Keeps what is asked.
+
+        Args:
+            client: Of the model server.
+            home: The workspace whose models it serves, for what lies beside them; None if it is not here.
+        """
+        self._client = client
+        self._home = home
+
+    def assess(self, pictures: Sequence[Picture], tasks: Sequence[str] = ()) -> Assessment:
+        """Finds the faces of pictures, and asks models about each.
+
+        Args:
+            pictures: One or more.
+            tasks: Of FACE_TASKS; none to find the faces only.
+
+        Returns:
+            The answers, the largest face of a picture first.
+
+        Raises:
+            ServerError: A model did not answer.
+        """
+        report = Report()
+        answers = self._find(pictures, report)
+        if tasks:
+            answers = self._cut(pictures, answers, report)
+        for task in tasks:
+            answers = self._ask(task, answers, report)
+        return Assessment(tuple(answers), report)
+
+    def compare(self, first: Picture, second: Picture, *, largest: bool = False) -> Comparison:
+        """Tells whether two pictures show one person.
+
+        Args:
+            first: A picture with one face.
+            second: Another one.
+            largest: Whether to take the largest face where there are several.
+
+        Raises:
+            ServerError: A model did not answer.
+        """
+        report = Report()
+        pictures = (first, second)
+        answers = self._cut(pictures, self._find(pictures, report), report)
+        status = _of_pair(answers)
+        both = (answers[0], answers[1])
+        if status is Status.NO_FACE or (status is Status.MANY_FACES and not largest):
+            return Comparison(status, both, None, None, report)
+        pair = (answers[0].faces[0].crop, answers[1].faces[0].crop)
+        with _timed(report, "verification"):
+            [result] = self._client.verify([pair])
+        _note(report, "verification", result.model_version)
+        rate = error_rates.find(self._home, result) if self._home else None
+        return Comparison(status, both, result, rate, report)
+
+    def generate(self, seed: int, count: int) -> Generated:
+        """Draws faces of persons who do not exist.
+
+        Args:
+            seed: The same makes the same faces; 64 bits, signed.
+            count: 1 to 64.
+
+        Raises:
+            ServerError: The synthesis model did not answer.
+        """
+        report = Report()
+        with _timed(report, "synthesis"):
+            faces = self._client.generate(seed, count)
+        genders: Sequence[Any] = ()
+        with _timed(report, "gender"):
+            try:
+                genders = self._client.gender(faces)
+            except NotFound:
+                # The faces can be shown without it.
+                del report.milliseconds["gender"]
+        if genders:
+            _note(report, "gender", genders[0].model_version)
+        return Generated(seed, tuple(faces), tuple(genders), report)
+
+    # ---- stages
+
+    def _find(self, pictures: Sequence[Picture], report: Report) -> list[PictureAnswer]:
+        with _timed(report, "detection"):
+            found = self._client.detect([picture.jpeg for picture in pictures])
+        _note(report, "detection", found[0].model_version)
+        return [_answer(picture, each) for picture, each in zip(pictures, found, strict=True)]
+
+    def _cut(
+        self, pictures: Sequence[Picture], answers: Sequence[PictureAnswer], report: Report
+    ) -> list[PictureAnswer]:
+        """Cuts out and aligns the faces."""
+        with _timed(report, "alignment"):
+            return [
+                replace(answer, faces=tuple(_with_crop(picture, face) for face in answer.faces))
+                for picture, answer in zip(pictures, answers, strict=True)
+            ]
+
+    def _ask(self, task: str, answers: Sequence[PictureAnswer], report: Report) -> list[PictureAnswer]:
+        """Asks a model about all faces in one call."""
+        crops = [face.crop for answer in answers for face in answer.faces]
+        if not crops:
+            return list(answers)
+        ask: Callable[[Sequence[bytes]], Sequence[Answer]] = getattr(self._client, task)
+        with _timed(report, task):
+            said = ask(crops)
+        _note(report, task, said[0].model_version)
+        left = iter(said)
+        return [replace(answer, faces=_with(answer.faces, task, left)) for answer in answers]
+
+
+def _answer(picture: Picture, found: Detection) -> PictureAnswer:
+    faces = sorted((_found(picture, face) for face in found.faces), key=_area, reverse=True)
+    status = Status.OK if faces else Status.NO_FACE
+    kept = tuple(faces[:MAX_FACES])
+    return PictureAnswer(status, picture.width, picture.height, kept, len(faces) - len(kept))
+
+
+def _found(picture: Picture, face: Face) -> FoundFace:
+    width, height = picture.width, picture.height
+    box = (face.box.xmin * width, face.box.ymin * height, face.box.xmax * width, face.box.ymax * height)
+    points = in_pixels([(point.y, point.x) for point in face.keypoints], width, height)
+    return FoundFace(box, face.score, tuple((x, y) for x, y in points.tolist()))
+
+
+def _area(face: FoundFace) -> float:
+    left, top, right, bottom = face.box
+    return (right - left) * (bottom - top)
+
+
+def _with_crop(picture: Picture, face: FoundFace) -> FoundFace:
+    return replace(face, crop=_as_png(cut_out(np.asarray(picture.rgb), face.points)))
+
+
+def _with(faces: Sequence[FoundFace], task: str, said: Iterator[Answer]) -> tuple[FoundFace, ...]:
+    changed: list[FoundFace] = []
+    for face in faces:
+        values: dict[str, Any] = {task: next(said)}
+        changed.append(replace(face, **values))
+    return tuple(changed)
+
+
+def _of_pair(answers: Sequence[PictureAnswer]) -> Status:
+    counts = [len(answer.faces) for answer in answers]
+    if 0 in counts:
+        return Status.NO_FACE
+    return Status.MANY_FACES if max(counts) > 1 else Status.OK
+
+
+def _note(report: Report, model: str, version: int | None) -> None:
+    report.models[model] = f"{model}/{version}" if version is not None else model
+
+
+@contextmanager
+def _timed(report: Report, stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        report.milliseconds[stage] = 1000.0 * (time.perf_counter() - started)
+
+
+def _as_png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    # Little compression: these are sent to the model server and shown once.
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,56 @@
+"""Reads settings out of environment variables; what is wrong is told by name."""
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+def text(name: str, default: str = "") -> str:
+    """Returns a variable, or the default where it is missing or empty."""
+    return os.environ.get(name, "").strip() or default
+
+
+def flag(name: str, default: bool) -> bool:
+    """Returns a yes or no.
+
+    Raises:
+        ImproperlyConfigured: It is neither.
+    """
+    value = text(name).lower()
+    if not value:
+        return default
+    if value not in (*_TRUE, *_FALSE):
+        raise ImproperlyConfigured(f"{name}: expected 1 or 0, found {value!r}")
+    return value in _TRUE
+
+
+def number(name: str, default: float, least: float, most: float) -> float:
+    """Returns a number.
+
+    Raises:
+        ImproperlyConfigured: It is none, or out of range.
+    """
+    value = text(name)
+    if not value:
+        return default
+    try:
+        found = float(value)
+    except ValueError:
+        found = float("nan")
+    # Also false for NaN.
+    if not least <= found <= most:
+        raise ImproperlyConfigured(f"{name}: expected a number from {least:g} to {most:g}, found {value!r}")
+    return found
+
+
+def names(name: str, default: str = "") -> list[str]:
+    """Returns a list of names with commas between them."""
+    return [part for part in (each.strip() for each in text(name, default).split(",")) if part]
+
+
+def path(name: str, default: Path) -> Path:
+    """Returns an absolute path."""
+    return Path(text(name, str(default))).expanduser().resolve()

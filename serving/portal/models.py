@@ -1,0 +1,61 @@
+"""What the portal keeps in its database: pictures for an hour, corrections that people gave, API keys."""
+
+import uuid
+
+from django.db import models
+
+
+class Upload(models.Model):
+    """A picture that a session sent; its pixels are in a file that the id names.
+
+    Attributes:
+        id: Random; it is no secret that protects the picture, the session is.
+        session: Key of the session that may see it.
+        created: When it came.
+        width: Pixels.
+        height: Pixels.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    session = models.CharField(max_length=40, db_index=True)
+    created = models.DateTimeField(auto_now_add=True, db_index=True)
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+
+
+class Correction(models.Model):
+    """A result that somebody said is wrong, with the right label and the consent to keep it for training.
+
+    Attributes:
+        id: Random; who knows it can take the correction back.
+        task: The application.
+        span: Number of the span that it is in, the day as YYYYMMDD.
+        label: What the right answer is, as the task's data sets have it, in JSON.
+        model: Version of the model that was corrected.
+        created: When consent was given.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    task = models.CharField(max_length=20, db_index=True)
+    span = models.PositiveIntegerField()
+    label = models.JSONField()
+    model = models.CharField(max_length=80)
+    created = models.DateTimeField(auto_now_add=True)
+
+
+class ApiKey(models.Model):
+    """A key of the API, of which only the hash is known here.
+
+    Attributes:
+        name: Whose it is.
+        sha256: Hash of the key, hexadecimal.
+        rate: Requests, such as 60/min.
+        created: When it was made.
+        revoked: When it ended; None while it is good.
+    """
+
+    name = models.CharField(max_length=80, unique=True)
+    sha256 = models.CharField(max_length=64, unique=True)
+    rate = models.CharField(max_length=20, default="60/min")
+    created = models.DateTimeField(auto_now_add=True)
+    revoked = models.DateTimeField(null=True, blank=True)

@@ -1,0 +1,170 @@
+"""Settings of the portal, out of environment variables; without any, those for production.
+
+| variable | what | default |
+| --- | --- | --- |
+| PORTAL_SECRET_KEY | signs cookies; 50 random characters or more | needed, but with PORTAL_DEBUG |
+| PORTAL_DEBUG | Django's error pages, for development only | 0 |
+| PORTAL_HOSTS | names that the portal is reached by, with commas between them | localhost,127.0.0.1,[::1] |
+| PORTAL_HTTPS | whether browsers reach it by HTTPS: secure cookies, HSTS, redirects | 1 |
+| PORTAL_PROXIES | proxies in front of it, whose X-Forwarded-For and -Proto are believed | 0 |
+| DATABASE_URL | such as postgres://user:password@host/name | SQLite in PORTAL_DATA |
+| PORTAL_DATA | folder for the database, uploads and corrections | hexaface_runs/portal |
+| PORTAL_MODEL_SERVER | gRPC address of the model server | 127.0.0.1:8500 |
+| PORTAL_MODEL_SECONDS | longest time that a model may take | 10 |
+| HEXAFACE_HOME | workspace whose models are served, for their error rates and states | hexaface_runs |
+| PORTAL_UPLOAD_MINUTES | how long a picture is kept | 60 |
+| PORTAL_SESSION_UPLOADS | pictures that a session may keep; the oldest go first | 40 |
+| PORTAL_UPLOAD_RATE | uploads of one address, such as 60/min | 60/min |
+| PORTAL_CORRECTIONS | whether people may give corrected pictures for training | 1 |
+| MLFLOW_TRACKING_URI | where the models' figures are | the workspace's database |
+| PORTAL_DASHBOARD | address of MLflow's pages, for a link | none |
+"""
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from serving.portal import environment
+
+_HERE = Path(__file__).parent
+_LEAST_KEY = 50
+
+DEBUG = environment.flag("PORTAL_DEBUG", False)
+SECRET_KEY = environment.text("PORTAL_SECRET_KEY", "only-for-development" if DEBUG else "")
+if not DEBUG and len(SECRET_KEY) < _LEAST_KEY:
+    raise ImproperlyConfigured(
+        f"PORTAL_SECRET_KEY: expected {_LEAST_KEY} random characters or more, found {len(SECRET_KEY)}; "
+        "`python -c 'import secrets; print(secrets.token_urlsafe(50))'` makes some"
+    )
+ALLOWED_HOSTS = environment.names("PORTAL_HOSTS", "localhost,127.0.0.1,[::1]")
+PROXIES = int(environment.number("PORTAL_PROXIES", 0, 0, 10))
+
+HOME = environment.path("HEXAFACE_HOME", Path("hexaface_runs"))
+DATA = environment.path("PORTAL_DATA", HOME / "portal")
+MODEL_SERVER = environment.text("PORTAL_MODEL_SERVER", "127.0.0.1:8500")
+MODEL_SECONDS = environment.number("PORTAL_MODEL_SECONDS", 10.0, 0.1, 300.0)
+MLFLOW_URI = environment.text("MLFLOW_TRACKING_URI", f"sqlite:///{HOME / 'mlflow.db'}")
+DASHBOARD = environment.text("PORTAL_DASHBOARD")
+
+UPLOAD_SECONDS = 60.0 * environment.number("PORTAL_UPLOAD_MINUTES", 60, 1, 24 * 60)
+SESSION_UPLOADS = int(environment.number("PORTAL_SESSION_UPLOADS", 40, 2, 1000))
+UPLOAD_RATE = environment.text("PORTAL_UPLOAD_RATE", "60/min")
+CORRECTIONS = environment.flag("PORTAL_CORRECTIONS", True)
+
+INSTALLED_APPS = [
+    "serving.portal.apps.PortalConfig",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "csp",
+    "ninja",  # its pages of API documentation
+]
+MIDDLEWARE = [
+    "serving.portal.middleware.RequestId",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "serving.portal.middleware.PermissionsPolicy",
+    "serving.portal.middleware.BodyLimit",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "serving.portal.urls"
+WSGI_APPLICATION = "serving.portal.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "serving.portal.web.context.portal",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": dj_database_url.config(default=f"sqlite:///{DATA / 'portal.db'}", conn_max_age=60)}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # Readers and a writer side by side; a writer waits for another one.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Shared by all processes, so that a rate is one rate.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"},
+}
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+
+STATIC_URL = "static/"
+STATIC_ROOT = DATA / "static"
+_FINGERPRINTED = "whitenoise.storage.CompressedManifestStaticFilesStorage"
+_PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA}},
+    "staticfiles": {"BACKEND": _PLAIN if DEBUG else _FINGERPRINTED},
+}
+
+# ---- what comes in
+
+FILE_UPLOAD_HANDLERS = ["serving.portal.upload_handler.BoundedUploadHandler"]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
+DATA_UPLOAD_MAX_NUMBER_FILES = 16
+
+# ---- what goes out
+
+_HTTPS = environment.flag("PORTAL_HTTPS", True)
+SECURE_SSL_REDIRECT = _HTTPS
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _HTTPS
+SECURE_HSTS_PRELOAD = _HTTPS
+# Probes of a cluster ask the container itself.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+if PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HTTPS
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "hexaface_session", "hexaface_csrf"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 24 * 3600
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+CSRF_FAILURE_VIEW = "serving.portal.web.errors.csrf_failure"
+
+CONTENT_SECURITY_POLICY: dict[str, Any] = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:", "blob:"],
+        "connect-src": [SELF],
+        "media-src": [SELF, "blob:"],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+NINJA_NUM_PROXIES = PROXIES
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    # Whoever scans for hosts would fill the log with traces.
+    "loggers": {"django.security.DisallowedHost": {"level": "CRITICAL"}},
+}

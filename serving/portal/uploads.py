@@ -1,0 +1,108 @@
+"""Pictures that sessions sent: kept for an hour, seen by the session that sent them and by no other."""
+
+import os
+import uuid
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.sessions.backends.base import SessionBase
+from django.utils import timezone
+
+from serving.portal.assessment.pictures import Picture, restore
+from serving.portal.models import Upload
+
+_ONLY_OWNER = 0o600
+
+
+class NoUpload(LookupError):
+    """There is no such picture, or it is another session's, or its time is over: all the same to who asks."""
+
+
+def keep(session: SessionBase, picture: Picture) -> Upload:
+    """Keeps a picture for a session, in the place of the session's oldest one where it has many."""
+    if not session.session_key:
+        session.create()
+    upload = Upload.objects.create(session=session.session_key, width=picture.width, height=picture.height)
+    file = _file(upload.id)
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _ONLY_OWNER)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(picture.jpeg)
+    for old in Upload.objects.filter(session=session.session_key).order_by("-created")[
+        settings.SESSION_UPLOADS :
+    ]:
+        remove(old)
+    return upload
+
+
+def find(session: SessionBase, upload_id: uuid.UUID) -> Upload:
+    """Finds a picture of a session.
+
+    Raises:
+        NoUpload: There is none.
+    """
+    key = session.session_key
+    upload = Upload.objects.filter(id=upload_id, session=key, created__gt=_oldest()).first() if key else None
+    if upload is None or not _file(upload.id).is_file():
+        raise NoUpload
+    return upload
+
+
+def latest(session: SessionBase) -> Upload | None:
+    """Finds the picture that a session sent last."""
+    key = session.session_key
+    if not key:
+        return None
+    return Upload.objects.filter(session=key, created__gt=_oldest()).order_by("-created").first()
+
+
+def read(upload: Upload) -> bytes:
+    """Reads the JPEG of a picture.
+
+    Raises:
+        NoUpload: It has just been purged.
+    """
+    try:
+        return _file(upload.id).read_bytes()
+    except FileNotFoundError as error:
+        raise NoUpload from error
+
+
+def open_picture(upload: Upload) -> Picture:
+    """Opens a picture; as `read`."""
+    return restore(read(upload))
+
+
+def remove(upload: Upload) -> None:
+    """Forgets a picture."""
+    _file(upload.id).unlink(missing_ok=True)
+    upload.delete()
+
+
+def purge() -> int:
+    """Forgets all pictures whose time is over, and files that no record names.
+
+    Returns:
+        How many files were deleted.
+    """
+    for upload in Upload.objects.filter(created__lte=_oldest()):
+        upload.delete()
+    folder = settings.DATA / "uploads"
+    known = {f"{upload_id}.jpg" for upload_id in Upload.objects.values_list("id", flat=True)}
+    old = _oldest().timestamp()
+    gone = 0
+    for file in folder.iterdir() if folder.is_dir() else ():
+        # One that is being kept now has a record already.
+        if file.name not in known or file.stat().st_mtime <= old:
+            file.unlink(missing_ok=True)
+            gone += 1
+    return gone
+
+
+def _oldest() -> "timezone.datetime":
+    return timezone.now() - timedelta(seconds=settings.UPLOAD_SECONDS)
+
+
+def _file(upload_id: uuid.UUID) -> Path:
+    return Path(settings.DATA) / "uploads" / f"{upload_id}.jpg"

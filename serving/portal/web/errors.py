@@ -1,0 +1,81 @@
+"""Pages that tell what went wrong, also for programs and for parts of pages."""
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from serving.client import ResourceExhausted, ServerError
+from serving.portal.assessment.pictures import too_large as too_large_text
+
+RETRY_SECONDS = 5
+_API = "/api/"
+_BUSY = "Too much is being asked of the models right now. Please try again in a moment."
+_DOWN = "The models do not answer right now. Your picture is kept; please try again in a moment."
+
+
+def tell(request: HttpRequest, status: int, code: str, title: str, message: str) -> HttpResponse:
+    """Answers with an error: JSON for programs, the result panel for scripts of a page, else a page.
+
+    Args:
+        request: What was asked.
+        status: Of HTTP.
+        code: A word for programs.
+        title: A heading.
+        message: One or two sentences for a person.
+    """
+    if request.path.startswith(_API):
+        error = {"code": code, "message": message, "request_id": request.id}
+        return JsonResponse({"error": error}, status=status)
+    template = "portal/_problem.html" if is_fragment(request) else "portal/problem.html"
+    context = {"status": status, "code": code, "title": title, "message": message}
+    return render(request, template, context, status=status)
+
+
+def is_fragment(request: HttpRequest) -> bool:
+    """Tells whether a script of a page asks for its result panel only."""
+    return request.headers.get("X-Fragment") == "result"
+
+
+def unavailable(request: HttpRequest, error: ServerError) -> HttpResponse:
+    """Tells that a model did not answer; what it said is for the log."""
+    message = _BUSY if isinstance(error, ResourceExhausted) else _DOWN
+    response = tell(request, 503, "model_unavailable", "The models do not answer", message)
+    response["Retry-After"] = str(RETRY_SECONDS)
+    return response
+
+
+def too_large(request: HttpRequest) -> HttpResponse:
+    """Tells that a request is too long to be read."""
+    response = tell(request, 413, "too_large", "Too large", too_large_text())
+    response["Connection"] = "close"
+    return response
+
+
+def too_many(request: HttpRequest, seconds: int) -> HttpResponse:
+    """Tells that somebody asks too often."""
+    message = f"That was a lot in a short time. Please try again in {seconds} seconds."
+    response = tell(request, 429, "rate_limited", "One moment", message)
+    response["Retry-After"] = str(seconds)
+    return response
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Tells that a form was not one of the portal's, or was too old."""
+    message = "This form is too old, or your browser sends no cookies. Please open the page again."
+    return tell(request, 403, "csrf", "The form could not be taken", message)
+
+
+def not_found(request: HttpRequest, exception: object = None) -> HttpResponse:
+    """Tells that there is no such page."""
+    message = "There is nothing here. A picture is forgotten after a while; please choose it again."
+    return tell(request, 404, "not_found", "Nothing here", message)
+
+
+def bad_request(request: HttpRequest, exception: object = None) -> HttpResponse:
+    """Tells that a request cannot be read."""
+    return tell(request, 400, "bad_request", "That could not be read", "The request is not complete.")
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    """Tells that the portal itself failed."""
+    message = "Something went wrong here, and it was noted. Please try again."
+    return tell(request, 500, "internal", "Something went wrong", message)

@@ -1,0 +1,71 @@
+"""What people send: pictures, of the machine, of the camera or of the samples; and what faces to draw."""
+
+import secrets
+
+from django import forms
+from django.http import HttpRequest
+
+from serving.portal import uploads
+from serving.portal.assessment.assessor import MAX_GENERATED
+from serving.portal.assessment.pictures import BadImage, receive
+from serving.portal.models import Upload
+from serving.portal.web.samples import BY_NAME
+
+MAX_SEED = 2**31 - 1
+_DEFAULT_COUNT = 16
+
+
+class FormError(ValueError):
+    """What was sent cannot be used; the message tells a person why.
+
+    Attributes:
+        field: The field of the form.
+    """
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def take_picture(request: HttpRequest, field: str, what: str = "a picture") -> Upload:
+    """Keeps the picture of a form: a file, or else a sample.
+
+    Args:
+        request: A POST with the file `<field>` or the name of a sample `<field>-sample`.
+        field: Name of the field.
+        what: What messages call it.
+
+    Raises:
+        FormError: There is neither, or the file is no picture that can be taken.
+    """
+    sample = request.POST.get(f"{field}-sample", "")
+    file = request.FILES.get(field)
+    if file is None and not sample:
+        raise FormError(f"Please choose {what} first.", field)
+    if file is None and sample not in BY_NAME:
+        raise FormError("There is no such sample.", field)
+    try:
+        picture = receive(file.read() if file is not None else BY_NAME[sample].read())
+    except BadImage as error:
+        raise FormError(str(error), field) from error
+    return uploads.keep(request.session, picture)
+
+
+class SynthesisForm(forms.Form):
+    """How many faces, and of which seed."""
+
+    count = forms.IntegerField(
+        label="How many faces", min_value=1, max_value=MAX_GENERATED, initial=_DEFAULT_COUNT
+    )
+    seed = forms.IntegerField(
+        label="Seed",
+        min_value=0,
+        max_value=MAX_SEED,
+        required=False,
+        help_text="The same seed draws the same faces. Empty: a random one.",
+    )
+
+    def clean_seed(self) -> int:
+        """Returns the seed; a random one where none was given."""
+        seed = self.cleaned_data["seed"]
+        return secrets.randbelow(MAX_SEED) if seed is None else seed

@@ -1,0 +1,21 @@
+"""The portal's own settings, with what production takes from the environment."""
+
+import os
+import tempfile
+
+_FOLDER = tempfile.mkdtemp(prefix="hexaface-portal-tests-")
+os.environ.update(
+    PORTAL_SECRET_KEY="of-the-tests-" * 5,
+    PORTAL_HOSTS="testserver,localhost,127.0.0.1",
+    PORTAL_HTTPS="0",
+    PORTAL_UPLOAD_RATE="1000/s",
+    HEXAFACE_HOME=_FOLDER,
+)
+os.environ.pop("PORTAL_DATA", None)
+
+from serving.portal.settings import *  # noqa: E402, F403
+
+# Pages in tests need no collected files; a running portal of the browser tests collects its own.
+STORAGES["staticfiles"] = {  # noqa: F405
+    "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+}
