@@ -19,3 +19,5 @@ from serving.portal.settings import *  # noqa: E402, F403
 STORAGES["staticfiles"] = {  # noqa: F405
     "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
 }
+# A file, as in production: a database in memory does not let threads wait for each other.
+DATABASES["default"]["TEST"] = {"NAME": os.path.join(_FOLDER, "tests.db")}  # noqa: F405

@@ -1,4 +1,4 @@
-"""Django's command line for the portal: `hexaface-portal migrate`, `hexaface-portal purge_uploads`."""
+"""Django's command line for the portal: `hexaface-portal migrate`, `purge_uploads`, `corrections`."""
 
 import os
 import sys

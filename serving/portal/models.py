@@ -31,6 +31,10 @@ class Correction(models.Model):
         task: The application.
         span: Number of the span that it is in, the day as YYYYMMDD.
         label: What the right answer is, as the task's data sets have it, in JSON.
+        name: By which files of the span are called; another one than the id, since reports of training tell
+            names of files.
+        size: Bytes of the pictures.
+        giver: Keyed hash of the session and the day, by which what one session gives in a day is counted.
         model: Version of the model that was corrected.
         created: When consent was given.
     """
@@ -39,6 +43,9 @@ class Correction(models.Model):
     task = models.CharField(max_length=20, db_index=True)
     span = models.PositiveIntegerField()
     label = models.JSONField()
+    name = models.CharField(max_length=20, unique=True)
+    size = models.PositiveIntegerField()
+    giver = models.CharField(max_length=64, db_index=True)
     model = models.CharField(max_length=80)
     created = models.DateTimeField(auto_now_add=True)
 

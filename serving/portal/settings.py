@@ -16,6 +16,9 @@
 | PORTAL_SESSION_UPLOADS | pictures that a session may keep; the oldest go first | 40 |
 | PORTAL_UPLOAD_RATE | uploads of one address, such as 60/min | 60/min |
 | PORTAL_CORRECTIONS | whether people may give corrected pictures for training | 1 |
+| PORTAL_SESSION_CORRECTIONS | how many a session may give in a day | 20 |
+| PORTAL_DAY_CORRECTIONS | how many all together may give in a day | 500 |
+| PORTAL_CORRECTIONS_MB | megabytes of all that are kept, for detection a picture each | 1000 |
 | MLFLOW_TRACKING_URI | where the models' figures are | the workspace's database |
 | PORTAL_DASHBOARD | address of MLflow's pages, for a link | none |
 """
@@ -53,6 +56,9 @@ UPLOAD_SECONDS = 60.0 * environment.number("PORTAL_UPLOAD_MINUTES", 60, 1, 24 * 
 SESSION_UPLOADS = int(environment.number("PORTAL_SESSION_UPLOADS", 40, 2, 1000))
 UPLOAD_RATE = environment.text("PORTAL_UPLOAD_RATE", "60/min")
 CORRECTIONS = environment.flag("PORTAL_CORRECTIONS", True)
+SESSION_CORRECTIONS = int(environment.number("PORTAL_SESSION_CORRECTIONS", 20, 1, 10_000))
+DAY_CORRECTIONS = int(environment.number("PORTAL_DAY_CORRECTIONS", 500, 1, 100_000))
+CORRECTIONS_BYTES = int(environment.number("PORTAL_CORRECTIONS_MB", 1000, 1, 1_000_000)) << 20
 
 INSTALLED_APPS = [
     "serving.portal.apps.PortalConfig",

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from serving.portal.corrections.urls import urlpatterns as corrections
 from serving.portal.web import views
 from serving.portal.web.applications import ONE_PICTURE
 
@@ -18,6 +19,7 @@ urlpatterns = [
     path("synthesis/faces.png", views.synthesis_sheet, name="synthesis-sheet"),
     path("uploads/<uuid:upload_id>.jpg", views.picture, name="picture"),
     path("uploads/<uuid:upload_id>/forget/", views.forget, name="forget"),
+    *corrections,
 ]
 for each in ONE_PICTURE:
     urlpatterns += [

@@ -1,0 +1,119 @@
+"""Keeps corrections, as many as may be kept, and takes them back.
+
+The record in the database is made before the files and deleted after them: whatever is in a span has a
+record by which it can be taken back.
+"""
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.conf import settings
+from django.db.models import Sum
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from serving.portal.corrections.published import FORMS, Content, Label
+from serving.portal.corrections.refused import Refused
+from serving.portal.corrections.spans import Busy, Spans
+from serving.portal.models import Correction
+
+_DIGITS = 20
+_SALT = "serving.portal.corrections"
+
+
+def spans() -> Spans:
+    """Returns the spans on disk."""
+    return Spans(Path(settings.DATA) / "corrections")
+
+
+def keep(session_key: str, task: str, label: Label, images: Sequence[bytes], model: str) -> Correction:
+    """Keeps a correction in the span of today.
+
+    Args:
+        session_key: Of the session that gives it.
+        task: The application.
+        label: What is right, as `published.Label`.
+        images: What the model saw.
+        model: The model's version.
+
+    Returns:
+        The record.
+
+    Raises:
+        Refused: So many are not taken, or others keep the spans for too long.
+        OSError: It cannot be written; then nothing is kept.
+    """
+    contents = FORMS[task].contents(label, images)
+    size = sum(map(_size, contents))
+    span = int(timezone.now().strftime("%Y%m%d"))
+    giver = salted_hmac(_SALT, f"{session_key}/{span}", algorithm="sha256").hexdigest()
+    try:
+        with spans().changing() as changes:
+            _check_room(giver, span, size)
+            correction = Correction.objects.create(
+                task=task, span=span, label=label, name=_name(), size=size, giver=giver, model=model
+            )
+            try:
+                changes.add(task, span, correction.name, label, contents)
+            except BaseException:
+                changes.remove(task, span, correction.name, label)
+                correction.delete()
+                raise
+    except Busy as error:
+        raise _busy() from error
+    return correction
+
+
+def withdraw(correction: Correction) -> None:
+    """Takes a correction back: its files, its line in the index, its record.
+
+    Raises:
+        Refused: Others keep the spans for too long.
+        OSError: It cannot be removed; the record stays.
+    """
+    try:
+        with spans().changing() as changes:
+            changes.remove(correction.task, correction.span, correction.name, correction.label)
+            correction.delete()
+    except Busy as error:
+        raise _busy() from error
+
+
+def is_there(correction: Correction) -> bool:
+    """Tells whether a correction is still in its span."""
+    return spans().has(correction.task, correction.span, correction.name)
+
+
+def _check_room(giver: str, span: int, size: int) -> None:
+    if Correction.objects.filter(giver=giver).count() >= settings.SESSION_CORRECTIONS:
+        raise Refused(
+            f"Thank you, that is enough for today: at most {settings.SESSION_CORRECTIONS} corrections are "
+            "taken from one browser in a day. This one was not kept.",
+            429,
+            "too_many_corrections",
+        )
+    kept = Correction.objects.aggregate(total=Sum("size"))["total"] or 0
+    today = Correction.objects.filter(span=span).count()
+    if today >= settings.DAY_CORRECTIONS or kept + size > settings.CORRECTIONS_BYTES:
+        raise Refused(
+            "No more corrections can be taken at the moment. This one was not kept.",
+            429,
+            "too_many_corrections",
+        )
+
+
+def _busy() -> Refused:
+    return Refused(
+        "The corrections are busy right now, and nothing was changed. Please go back and send it again.",
+        503,
+        "busy",
+    )
+
+
+def _size(content: Content) -> int:
+    return len(content) if isinstance(content, bytes) else sum(map(len, content.values()))
+
+
+def _name() -> str:
+    return f"{secrets.randbelow(10**_DIGITS):0{_DIGITS}d}"

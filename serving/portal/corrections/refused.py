@@ -1,0 +1,15 @@
+"""Why a correction is not kept."""
+
+
+class Refused(ValueError):
+    """A correction that is not kept; the message tells a person why.
+
+    Attributes:
+        status: Of HTTP.
+        code: A word for programs.
+    """
+
+    def __init__(self, message: str, status: int = 400, code: str = "bad_correction") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
