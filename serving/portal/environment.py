@@ -5,6 +5,8 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from serving.portal.rates import Rate
+
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -44,6 +46,20 @@ def number(name: str, default: float, least: float, most: float) -> float:
     if not least <= found <= most:
         raise ImproperlyConfigured(f"{name}: expected a number from {least:g} to {most:g}, found {value!r}")
     return found
+
+
+def rate(name: str, default: str) -> str:
+    """Returns a rate such as 60/min, as it was written.
+
+    Raises:
+        ImproperlyConfigured: It is none.
+    """
+    value = text(name, default)
+    try:
+        Rate.parse(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}") from error
+    return value
 
 
 def names(name: str, default: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""What the portal keeps in its database: pictures for an hour, corrections that people gave, API keys."""
+"""What the portal keeps in its database: pictures for an hour, corrections, API keys, counts of requests."""
 
 import uuid
 
@@ -66,3 +66,15 @@ class ApiKey(models.Model):
     rate = models.CharField(max_length=20, default="60/min")
     created = models.DateTimeField(auto_now_add=True)
     revoked = models.DateTimeField(null=True, blank=True)
+
+
+class Allowance(models.Model):
+    """How much somebody has asked lately.
+
+    Attributes:
+        name: Keyed hash of an address or of a key's number.
+        due: When all of it is worked off at their rate, in seconds since 1970; before now: nothing is left.
+    """
+
+    name = models.CharField(max_length=64, primary_key=True)
+    due = models.FloatField(db_index=True)

@@ -10,11 +10,12 @@
 | DATABASE_URL | such as postgres://user:password@host/name | SQLite in PORTAL_DATA |
 | PORTAL_DATA | folder for the database, uploads and corrections | hexaface_runs/portal |
 | PORTAL_MODEL_SERVER | gRPC address of the model server | 127.0.0.1:8500 |
-| PORTAL_MODEL_SECONDS | longest time that a model may take | 10 |
+| PORTAL_MODEL_SECONDS | longest time that a model may take; of a batch, for each four pictures | 10 |
 | HEXAFACE_HOME | workspace whose models are served, for their error rates and states | hexaface_runs |
 | PORTAL_UPLOAD_MINUTES | how long a picture is kept | 60 |
 | PORTAL_SESSION_UPLOADS | pictures that a session may keep; the oldest go first | 40 |
 | PORTAL_UPLOAD_RATE | uploads of one address, such as 60/min | 60/min |
+| PORTAL_API_ANONYMOUS | whether the API answers without a key, at the rate of uploads | 0 |
 | PORTAL_CORRECTIONS | whether people may give corrected pictures for training | 1 |
 | PORTAL_SESSION_CORRECTIONS | how many a session may give in a day | 20 |
 | PORTAL_DAY_CORRECTIONS | how many all together may give in a day | 500 |
@@ -54,7 +55,8 @@ DASHBOARD = environment.text("PORTAL_DASHBOARD")
 
 UPLOAD_SECONDS = 60.0 * environment.number("PORTAL_UPLOAD_MINUTES", 60, 1, 24 * 60)
 SESSION_UPLOADS = int(environment.number("PORTAL_SESSION_UPLOADS", 40, 2, 1000))
-UPLOAD_RATE = environment.text("PORTAL_UPLOAD_RATE", "60/min")
+UPLOAD_RATE = environment.rate("PORTAL_UPLOAD_RATE", "60/min")
+API_ANONYMOUS = environment.flag("PORTAL_API_ANONYMOUS", False)
 CORRECTIONS = environment.flag("PORTAL_CORRECTIONS", True)
 SESSION_CORRECTIONS = int(environment.number("PORTAL_SESSION_CORRECTIONS", 20, 1, 10_000))
 DAY_CORRECTIONS = int(environment.number("PORTAL_DAY_CORRECTIONS", 500, 1, 100_000))
@@ -73,6 +75,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "serving.portal.middleware.PermissionsPolicy",
+    "serving.portal.api.middleware.ApiAnswers",
     "serving.portal.middleware.BodyLimit",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

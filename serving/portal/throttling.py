@@ -1,28 +1,79 @@
-"""How often one address may send pictures or have faces drawn."""
+"""How often one address, or one key of the API, may ask; counted in the database, for all processes."""
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 from django.conf import settings
+from django.db.models import F, FloatField, Value
+from django.db.models.functions import Greatest
 from django.http import HttpRequest, HttpResponse
-from ninja.throttling import SimpleRateThrottle
+from django.utils.crypto import salted_hmac
+from ninja.throttling import BaseThrottle
 
+from serving.portal.models import Allowance
+from serving.portal.rates import Rate
 from serving.portal.web import errors
 
+# Of a step: what sums of floats may be off by.
+_TOLERANCE = 0.01
 
-class UploadThrottle(SimpleRateThrottle):
-    """Counts what one address sends."""
 
-    def __init__(self) -> None:
-        super().__init__(settings.UPLOAD_RATE)
+@dataclass(frozen=True)
+class Grant:
+    """Whether a request may be answered.
 
-    def get_cache_key(self, request: HttpRequest) -> str | None:
-        """Returns the address; looking at a form is free."""
-        if request.method == "GET" and not request.GET:
-            return None
-        return f"throttle_upload_{self.get_ident(request)}"
+    Attributes:
+        allowed: Whether it may.
+        limit: Requests that may come at once.
+        remaining: How many more of them may come now.
+        reset: Seconds until all of them may come.
+        wait: Seconds until the next one may come.
+    """
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset: int
+    wait: int
+
+
+def take(who: str, rate: Rate) -> Grant:
+    """Counts a request.
+
+    Each request moves the time at which all that was asked is worked off by one step of the rate; it may be a
+    whole period ahead of now, and no more. One UPDATE moves it if it may be moved, so that processes that
+    count at the same moment cannot both take the last place.
+
+    Args:
+        who: Whose request; it is kept as a hash, since it may be an address.
+        rate: What is allowed.
+    """
+    name = salted_hmac("portal.throttling", who, algorithm="sha256").hexdigest()
+    now = time.time()
+    allowed = _move(name, rate, now)
+    if not allowed:
+        # There may be no row yet; another process may just have made it.
+        _, allowed = Allowance.objects.get_or_create(name=name, defaults={"due": now + rate.step})
+        allowed = allowed or _move(name, rate, now)
+    due = Allowance.objects.filter(name=name).values_list("due", flat=True).first() or now
+    ahead = max(0.0, due - now)
+    remaining = max(0, floor((rate.seconds - ahead) / rate.step + _TOLERANCE))
+    wait = max(1, ceil(ahead + rate.step - rate.seconds))
+    return Grant(allowed, rate.count, remaining, ceil(ahead), wait)
+
+
+def forget_idle() -> None:
+    """Deletes counts of those who have not asked for so long that they may ask at their full rate."""
+    Allowance.objects.filter(due__lt=time.time()).delete()
+
+
+def address(request: HttpRequest) -> str:
+    """Returns the address that a request came from, as the outermost trusted proxy saw it."""
+    return BaseThrottle().get_ident(request) or ""
 
 
 def throttled(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -30,9 +81,16 @@ def throttled(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
     @wraps(view)
     def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        throttle = UploadThrottle()
-        if throttle.allow_request(request):
+        if request.method == "GET" and not request.GET:
+            # Looking at a form is free.
             return view(request, *args, **kwargs)
-        return errors.too_many(request, max(1, ceil(throttle.wait() or 1)))
+        grant = take(f"upload {address(request)}", Rate.parse(settings.UPLOAD_RATE))
+        return view(request, *args, **kwargs) if grant.allowed else errors.too_many(request, grant.wait)
 
     return limited
+
+
+def _move(name: str, rate: Rate, now: float) -> bool:
+    latest = now + rate.seconds - rate.step * (1.0 - _TOLERANCE)
+    start = Greatest(F("due"), Value(now, output_field=FloatField()))
+    return bool(Allowance.objects.filter(name=name, due__lte=latest).update(due=start + rate.step))

@@ -2,12 +2,14 @@
 
 from django.urls import path
 
+from serving.portal.api.v1 import api
 from serving.portal.corrections.urls import urlpatterns as corrections
 from serving.portal.web import views
 from serving.portal.web.applications import ONE_PICTURE
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("api/v1/", api.urls),
     path("privacy/", views.privacy, name="privacy"),
     path("verification/", views.verification, name="verification"),
     path(

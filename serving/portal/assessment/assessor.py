@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from serving import client_results
 from serving.alignment import cut_out, in_pixels
 from serving.client import Client, Detection, Face, NotFound
 from serving.portal.assessment import error_rates
@@ -49,12 +50,15 @@ class Assessor:
         self._client = client
         self._home = home
 
-    def assess(self, pictures: Sequence[Picture], tasks: Sequence[str] = ()) -> Assessment:
+    def assess(
+        self, pictures: Sequence[Picture], tasks: Sequence[str] = (), *, seconds: float | None = None
+    ) -> Assessment:
         """Finds the faces of pictures, and asks models about each.
 
         Args:
             pictures: One or more.
             tasks: Of FACE_TASKS; none to find the faces only.
+            seconds: That a model may take; None for what the client says.
 
         Returns:
             The answers, the largest face of a picture first.
@@ -63,11 +67,11 @@ class Assessor:
             ServerError: A model did not answer.
         """
         report = Report()
-        answers = self._find(pictures, report)
+        answers = self._find(pictures, report, seconds)
         if tasks:
             answers = self._cut(pictures, answers, report)
         for task in tasks:
-            answers = self._ask(task, answers, report)
+            answers = self._ask(task, answers, report, seconds)
         return Assessment(tuple(answers), report)
 
     def compare(self, first: Picture, second: Picture, *, largest: bool = False) -> Comparison:
@@ -106,8 +110,17 @@ class Assessor:
             ServerError: The synthesis model did not answer.
         """
         report = Report()
+        # As the client's `generate`, which does not tell the model's version.
+        inputs: dict[str, np.ndarray] = {
+            "seed": np.asarray(seed, np.int64),
+            "count": np.asarray(count, np.int32),
+        }
         with _timed(report, "synthesis"):
-            faces = self._client.generate(seed, count)
+            drawn = self._client.predict(
+                "synthesis", inputs, signature="sample", outputs=client_results.SYNTHESIS
+            )
+            faces = client_results.images(drawn, count)
+        _note(report, "synthesis", drawn.version)
         genders: Sequence[Any] = ()
         with _timed(report, "gender"):
             try:
@@ -121,9 +134,11 @@ class Assessor:
 
     # ---- stages
 
-    def _find(self, pictures: Sequence[Picture], report: Report) -> list[PictureAnswer]:
+    def _find(
+        self, pictures: Sequence[Picture], report: Report, seconds: float | None = None
+    ) -> list[PictureAnswer]:
         with _timed(report, "detection"):
-            found = self._client.detect([picture.jpeg for picture in pictures])
+            found = self._client.detect([picture.jpeg for picture in pictures], timeout=seconds)
         _note(report, "detection", found[0].model_version)
         return [_answer(picture, each) for picture, each in zip(pictures, found, strict=True)]
 
@@ -137,14 +152,16 @@ class Assessor:
                 for picture, answer in zip(pictures, answers, strict=True)
             ]
 
-    def _ask(self, task: str, answers: Sequence[PictureAnswer], report: Report) -> list[PictureAnswer]:
+    def _ask(
+        self, task: str, answers: Sequence[PictureAnswer], report: Report, seconds: float | None
+    ) -> list[PictureAnswer]:
         """Asks a model about all faces in one call."""
         crops = [face.crop for answer in answers for face in answer.faces]
         if not crops:
             return list(answers)
-        ask: Callable[[Sequence[bytes]], Sequence[Answer]] = getattr(self._client, task)
+        ask: Callable[..., Sequence[Answer]] = getattr(self._client, task)
         with _timed(report, task):
-            said = ask(crops)
+            said = ask(crops, timeout=seconds)
         _note(report, task, said[0].model_version)
         left = iter(said)
         return [replace(answer, faces=_with(answer.faces, task, left)) for answer in answers]

@@ -80,6 +80,16 @@ def receive(encoded: bytes) -> Picture:
     return restore(_as_jpeg(rgb))
 
 
+def pixels_to_decode(encoded: bytes) -> int:
+    """Tells how many pixels a file says it has; 0 where it would be refused before they are decoded."""
+    try:
+        with _opened(encoded) as image:
+            pixels = image.width * image.height
+    except BadImage:
+        return 0
+    return pixels if pixels <= MAX_PIXELS else 0
+
+
 def restore(jpeg: bytes) -> Picture:
     """Opens a picture that came through the door before; its file is trusted."""
     with Image.open(io.BytesIO(jpeg)) as image:

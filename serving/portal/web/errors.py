@@ -10,9 +10,12 @@ RETRY_SECONDS = 5
 _API = "/api/"
 _BUSY = "Too much is being asked of the models right now. Please try again in a moment."
 _DOWN = "The models do not answer right now. Your picture is kept; please try again in a moment."
+_DOWN_API = "The models do not answer right now. Please send the request again in a moment."
 
 
-def tell(request: HttpRequest, status: int, code: str, title: str, message: str) -> HttpResponse:
+def tell(
+    request: HttpRequest, status: int, code: str, title: str, message: str, *, field: str = ""
+) -> HttpResponse:
     """Answers with an error: JSON for programs, the result panel for scripts of a page, else a page.
 
     Args:
@@ -21,13 +24,21 @@ def tell(request: HttpRequest, status: int, code: str, title: str, message: str)
         code: A word for programs.
         title: A heading.
         message: One or two sentences for a person.
+        field: Of the request that is wrong, for programs.
     """
-    if request.path.startswith(_API):
+    if is_api(request):
         error = {"code": code, "message": message, "request_id": request.id}
+        if field:
+            error["field"] = field
         return JsonResponse({"error": error}, status=status)
     template = "portal/_problem.html" if is_fragment(request) else "portal/problem.html"
     context = {"status": status, "code": code, "title": title, "message": message}
     return render(request, template, context, status=status)
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Tells whether a program asks."""
+    return request.path.startswith(_API)
 
 
 def is_fragment(request: HttpRequest) -> bool:
@@ -37,7 +48,8 @@ def is_fragment(request: HttpRequest) -> bool:
 
 def unavailable(request: HttpRequest, error: ServerError) -> HttpResponse:
     """Tells that a model did not answer; what it said is for the log."""
-    message = _BUSY if isinstance(error, ResourceExhausted) else _DOWN
+    down = _DOWN_API if is_api(request) else _DOWN
+    message = _BUSY if isinstance(error, ResourceExhausted) else down
     response = tell(request, 503, "model_unavailable", "The models do not answer", message)
     response["Retry-After"] = str(RETRY_SECONDS)
     return response
@@ -45,9 +57,8 @@ def unavailable(request: HttpRequest, error: ServerError) -> HttpResponse:
 
 def too_large(request: HttpRequest) -> HttpResponse:
     """Tells that a request is too long to be read."""
-    response = tell(request, 413, "too_large", "Too large", too_large_text())
-    response["Connection"] = "close"
-    return response
+    message = "The request is too long to be read." if is_api(request) else too_large_text()
+    return tell(request, 413, "too_large", "Too large", message)
 
 
 def too_many(request: HttpRequest, seconds: int) -> HttpResponse:
@@ -67,6 +78,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def not_found(request: HttpRequest, exception: object = None) -> HttpResponse:
     """Tells that there is no such page."""
     message = "There is nothing here. A picture is forgotten after a while; please choose it again."
+    if is_api(request):
+        message = "There is no such address; /api/v1/docs lists those that there are."
     return tell(request, 404, "not_found", "Nothing here", message)
 
 

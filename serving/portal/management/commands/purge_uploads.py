@@ -6,13 +6,15 @@ from typing import Any
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.management.base import BaseCommand, CommandParser
 
-from serving.portal import uploads
+from serving.portal import throttling, uploads
 
 
 class Command(BaseCommand):
     """`hexaface-portal purge_uploads [--every SECONDS]`."""
 
-    help = "Delete uploaded pictures whose time is over, and sessions that have ended."
+    help = (
+        "Delete uploaded pictures whose time is over, sessions that have ended, and counts of old requests."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Adds the options."""
@@ -23,6 +25,7 @@ class Command(BaseCommand):
         while True:
             gone = uploads.purge()
             SessionStore.clear_expired()
+            throttling.forget_idle()
             if gone or not options["every"]:
                 self.stdout.write(f"{gone} pictures deleted")
             if not options["every"]:
