@@ -1,6 +1,6 @@
 # The entrance. Every target that needs the environment (.venv) makes it first; see tools/bootstrap.sh.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format dashboard serve lock protos clean env
+.PHONY: help demo test test-slow lint format dashboard serve portal lock protos clean env
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ dashboard: env ## Open the MLflow dashboard of the runs
 
 serve: env ## Serve the pushed models (gRPC 8500, REST 8501)
 	.venv/bin/hexaface serve
+
+portal: env ## Open the web portal on the pushed models (port 8000)
+	.venv/bin/hexaface portal
 
 # Versions in the present locks are kept where the .in allows; ARGS=--upgrade takes the newest.
 lock: env ## Make the locks again after a change in requirements/*.in

@@ -17,6 +17,7 @@ from pipelines.cli_options import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_NOT_BLESSED,
 from pipelines.detect_cli import detect
 from pipelines.gallery_cli import gallery_app
 from pipelines.generate_cli import generate
+from pipelines.portal_cli import portal
 from pipelines.shown_run import run_shown, sample_folder
 from pipelines.study_cli import study_app
 from pipelines.tasks import TASKS, get_task
@@ -45,6 +46,7 @@ app.add_typer(gallery_app, name="gallery")
 app.add_typer(study_app, name="study")
 app.command()(detect)
 app.command()(generate)
+app.command()(portal)
 
 console = Console()
 errors = Console(stderr=True)
@@ -125,6 +127,7 @@ def demo(workspace: WorkspaceOption = None) -> None:
         "\nNext:\n"
         "  make dashboard                                     opens MLflow on these runs\n"
         "  make serve                                         answers requests with these models\n"
+        "  make portal                                        opens the web app on these models\n"
         "  source .venv/bin/activate\n"
         + "".join(
             f"  hexaface run {task.name + ' --profile cpu --data DIR':<38}trains on {task.real_data}\n"

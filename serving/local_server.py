@@ -38,7 +38,7 @@ class ServerOptions:
     Attributes:
         host: Address.
         port: Port of gRPC.
-        rest_port: Port of REST.
+        rest_port: Port of REST; 0 for none.
         batching: Whether requests of several clients run together.
     """
 
@@ -93,14 +93,19 @@ def check_ports(options: ServerOptions) -> None:
     if options.port == options.rest_port:
         raise RolloutError(f"--rest-port {options.rest_port}: expected another than --port")
     for name, port in (("--port", options.port), ("--rest-port", options.rest_port)):
-        try:
-            _bind(options.host, port)
-        except socket.gaierror as error:
-            raise RolloutError(f"--host {options.host}: {error.strerror}") from error
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL:
-                raise RolloutError(f"--host {options.host}: {error.strerror}") from error
-            raise RolloutError(f"{name} {port}: cannot be opened: {error.strerror}") from error
+        check_port(name, options.host, port)
+
+
+def check_port(option: str, host: str, port: int) -> None:
+    """Raises RolloutError, which names the option, if nothing could listen on a port now."""
+    try:
+        _bind(host, port)
+    except socket.gaierror as error:
+        raise RolloutError(f"--host {host}: {error.strerror}") from error
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise RolloutError(f"--host {host}: {error.strerror}") from error
+        raise RolloutError(f"{option} {port}: cannot be opened: {error.strerror}") from error
 
 
 def _bind(host: str, port: int) -> None:

@@ -2,11 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
+import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from serving.portal.rates import Rate
 
+_EXAMPLE, _SQLITE = "postgres://user:password@host/name", "sqlite:///portal.db"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -70,3 +73,20 @@ def names(name: str, default: str = "") -> list[str]:
 def path(name: str, default: Path) -> Path:
     """Returns an absolute path."""
     return Path(text(name, str(default))).expanduser().resolve()
+
+
+def database(name: str, default: Path) -> dict[str, Any]:
+    """Returns Django's settings of a database by its address; without one, those of an SQLite file.
+
+    Raises:
+        ImproperlyConfigured: It is no address of a database; the message does not repeat it, as it may hold
+            a password.
+    """
+    address = text(name)
+    try:
+        # Connections are kept, and looked at before they are used: a database may have been restarted.
+        found = dj_database_url.parse(address or _SQLITE, conn_max_age=60, conn_health_checks=True)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: expected an address such as {_EXAMPLE}") from error
+    # As it is: in an address, some characters of a path would mean something else.
+    return {**found} if address else {**found, "NAME": str(default)}

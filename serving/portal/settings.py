@@ -22,12 +22,13 @@
 | PORTAL_CORRECTIONS_MB | megabytes of all that are kept, for detection a picture each | 1000 |
 | MLFLOW_TRACKING_URI | where the models' figures are | the workspace's database |
 | PORTAL_DASHBOARD | address of MLflow's pages, for a link | none |
+
+The web server has some of its own: see gunicorn_settings.py.
 """
 
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
@@ -70,6 +71,7 @@ INSTALLED_APPS = [
     "ninja",  # its pages of API documentation
 ]
 MIDDLEWARE = [
+    "serving.portal.operations.probes.Probes",
     "serving.portal.middleware.RequestId",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -97,7 +99,7 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": dj_database_url.config(default=f"sqlite:///{DATA / 'portal.db'}", conn_max_age=60)}
+DATABASES = {"default": environment.database("DATABASE_URL", DATA / "portal.db")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Readers and a writer side by side; a writer waits for another one.
     DATABASES["default"]["OPTIONS"] = {
@@ -105,6 +107,9 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
+elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    # A request does not wait for ever for a database that is not there.
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Shared by all processes, so that a rate is one rate.
 CACHES = {
@@ -138,8 +143,6 @@ SECURE_SSL_REDIRECT = _HTTPS
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _HTTPS
 SECURE_HSTS_PRELOAD = _HTTPS
-# Probes of a cluster ask the container itself.
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 if PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REFERRER_POLICY = "same-origin"
@@ -172,7 +175,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"no_probes": {"()": "serving.portal.operations.probes.NoProbes"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_probes"]},
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
     # Whoever scans for hosts would fill the log with traces.
     "loggers": {"django.security.DisallowedHost": {"level": "CRITICAL"}},

@@ -4,6 +4,7 @@ from django.urls import path
 
 from serving.portal.api.v1 import api
 from serving.portal.corrections.urls import urlpatterns as corrections
+from serving.portal.operations.views import status
 from serving.portal.web import views
 from serving.portal.web.applications import ONE_PICTURE
 
@@ -11,6 +12,7 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("api/v1/", api.urls),
     path("privacy/", views.privacy, name="privacy"),
+    path("status/", status, name="status"),
     path("verification/", views.verification, name="verification"),
     path(
         "verification/<uuid:first_id>/<uuid:second_id>/",

@@ -114,7 +114,9 @@ def test_command_line_imports_nothing_heavy():
     assert loaded & set(HEAVY) == set()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["data", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["data", "--help"], ["portal", "--help"]]
+)
 def test_help_imports_nothing_heavy(arguments):
     code = (
         "import sys, atexit, pipelines.cli\n"
@@ -140,12 +142,20 @@ def test_command_line_starts_within_a_second(command):
     assert min(seconds) < 1.0
 
 
+def is_portal(file):
+    return file.is_relative_to(PROJECT / "serving" / "portal")
+
+
 def test_any_order_of_imports_ends_with_keras_2():
+    # The portal's modules need Django's settings, and have a test of their own.
     names = [
         module_name(file)
         for room in ROOMS
         for file in files(room)
-        if not any(part.startswith("_") and part != "__init__.py" for part in file.relative_to(PROJECT).parts)
+        if not is_portal(file)
+        and not any(
+            part.startswith("_") and part != "__init__.py" for part in file.relative_to(PROJECT).parts
+        )
     ]
     seed = random.SystemRandom().randrange(10**6)
     random.Random(seed).shuffle(names)
@@ -156,3 +166,68 @@ def test_any_order_of_imports_ends_with_keras_2():
         "print(tf.keras.Model is tf_keras.Model)"
     )
     assert fresh(code, *names).splitlines()[-1] == "True", f"order of seed {seed}: {names}"
+
+
+# ---- the portal
+
+# It says so itself: what loads MLflow is a program of its own.
+MLFLOW_READER = "serving.portal.operations.mlflow_reader"
+
+
+def portal_modules():
+    return [module_name(file) for file in files("serving") if is_portal(file) and file.name != "wsgi.py"]
+
+
+def test_the_portal_loads_nothing_heavy(tmp_path):
+    names = [name for name in portal_modules() if name != MLFLOW_READER]
+    assert {"serving.portal.settings", "serving.portal.urls", "serving.portal.launcher"} < set(names)
+    seed = random.SystemRandom().randrange(10**6)
+    random.Random(seed).shuffle(names)
+    code = (
+        "import os, sys, importlib, json, django\n"
+        "os.environ.update(DJANGO_SETTINGS_MODULE='serving.portal.settings',\n"
+        f"    PORTAL_DATA={str(tmp_path)!r}, PORTAL_SECRET_KEY='of-this-test-' * 5)\n"
+        "django.setup()\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)\n"
+        "import serving.portal.wsgi\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    loaded = {name.split(".")[0] for name in json.loads(fresh(code, *names).splitlines()[-1])}
+    assert {"django", "grpc", "numpy"} < loaded
+    assert loaded & {*HEAVY, "tensorflow_serving", "ml_metadata"} == set(), f"order of seed {seed}: {names}"
+
+
+def test_only_one_program_of_the_portal_knows_mlflow():
+    knowing = {
+        module_name(file)
+        for file in files("serving")
+        for _, name in imported(file.read_text(encoding="utf-8"))
+        if name.split(".")[0] == "mlflow"
+    }
+    assert knowing == {MLFLOW_READER}
+
+
+def test_what_answers_about_pictures_knows_no_django():
+    room = PROJECT / "serving" / "portal" / "assessment"
+    found = [
+        f"{file.name}:{line} imports {name}"
+        for file in files("serving")
+        if file.is_relative_to(room)
+        for line, name in imported(file.read_text(encoding="utf-8"))
+        if name.split(".")[0] in ("django", "ninja", "csp")
+        or (name.startswith("serving.portal") and not name.startswith("serving.portal.assessment"))
+    ]
+    assert any(file.is_relative_to(room) for file in files("serving"))
+    assert found == []
+
+
+def test_the_portal_asks_models_through_the_client_only():
+    rooms = ("serving.model_server", "tensorflow", "tensorflow_serving")
+    found = [
+        f"{module_name(file)}:{line} imports {name}"
+        for file in files("serving")
+        if is_portal(file)
+        for line, name in imported(file.read_text(encoding="utf-8"))
+        if name.startswith(rooms)
+    ]
+    assert found == []

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError, close_old_connections
 
 from serving.portal import throttling, uploads
 
@@ -23,9 +24,17 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Deletes."""
         while True:
-            gone = uploads.purge()
-            SessionStore.clear_expired()
-            throttling.forget_idle()
+            close_old_connections()
+            try:
+                gone = uploads.purge()
+                SessionStore.clear_expired()
+                throttling.forget_idle()
+            except (DatabaseError, OSError) as error:
+                if not options["every"]:
+                    raise
+                # A database that restarts must not end the schedule.
+                self.stderr.write(f"could not delete, will try again: {type(error).__name__}")
+                gone = 0
             if gone or not options["every"]:
                 self.stdout.write(f"{gone} pictures deleted")
             if not options["every"]:

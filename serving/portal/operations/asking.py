@@ -1,0 +1,47 @@
+"""Questions that may take long, asked in a thread, so that who waits can stop waiting."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Question(Generic[T]):
+    """A question that is asked by one thread at a time: who asks it meanwhile waits for the same answer."""
+
+    def __init__(self, ask: Callable[[], T], keep_seconds: float = 0.0) -> None:
+        """Prepares the question.
+
+        Args:
+            ask: Asks, and returns the answer.
+            keep_seconds: How long an answer is good; what failed is asked again at once.
+        """
+        self._ask = ask
+        self._keep_seconds = keep_seconds
+        self._lock = threading.Lock()
+        self._answer: Future[T] | None = None
+        self._until = 0.0
+
+    def ask(self) -> "Future[T]":
+        """Returns the answer, or what will become the answer."""
+        with self._lock:
+            if self._answer is None or self._is_over(self._answer):
+                self._answer = Future()
+                # Daemons: a process that ends does not wait for them.
+                threading.Thread(target=self._run, args=(self._answer,), daemon=True).start()
+            return self._answer
+
+    def _is_over(self, answer: "Future[T]") -> bool:
+        return answer.done() and (answer.exception() is not None or time.monotonic() >= self._until)
+
+    def _run(self, answer: "Future[T]") -> None:
+        try:
+            found = self._ask()
+        except Exception as error:  # for who waits, whatever it is
+            answer.set_exception(error)
+        else:
+            self._until = time.monotonic() + self._keep_seconds
+            answer.set_result(found)
