@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from PIL import Image
 
-from serving.client import AgeEstimate, Classification
+from serving.client import AgeEstimate, Classification, Verification
 from serving.portal.assessment.answers import (
     Assessment,
     Comparison,
@@ -19,6 +20,7 @@ from serving.portal.assessment.answers import (
     Report,
 )
 from serving.portal.models import Upload
+from serving.portal.web import origins
 from serving.portal.web.applications import Application
 
 POINT_NAMES = ("left eye", "right eye", "nose", "left corner of the mouth", "right corner of the mouth")
@@ -26,17 +28,30 @@ POINT_NAMES = ("left eye", "right eye", "nose", "left corner of the mouth", "rig
 
 _AGES_A_BAR = 5
 _OLDEST = 100
+# Of the chart of ages, in its own units.
+_YEAR, _CHART_HEIGHT = 2.0, 62.0
+_TICKS = range(0, _OLDEST + 1, 20)
+# Of the scale of distances: its ends, and the largest cosine distance.
+_SCALE = (10.0, 490.0)
+_UNLIKE = 2.0
+# Of marks on a picture, as shares of its longer side; and the size of a tag in letters' heights.
+_MARK_SIZE = 1 / 42
+_TAG_WIDTH, _TAG_HEIGHT = 8.9, 2.6
+_SIDES = ("first", "second")
 
 
 def of_assessment(assessment: Assessment, upload: Upload, application: Application) -> dict[str, Any]:
     """Returns what the page of a picture shows."""
     [answer] = assessment.pictures
-    faces = [_face(number, face, answer) for number, face in enumerate(answer.faces, start=1)]
+    count = len(answer.faces) + answer.left_out
     return {
         "upload": upload,
         "status": answer.status.value,
+        "summary": f"{counted(count, 'face')} found" if count else "No face was found",
         "picture": answer,
-        "faces": faces,
+        "mark_size": _mark_size(answer),
+        "faces": _faces(answer),
+        "left_out": answer.left_out,
         **_report(assessment.report),
     }
 
@@ -44,18 +59,26 @@ def of_assessment(assessment: Assessment, upload: Upload, application: Applicati
 def of_comparison(comparison: Comparison, first: Upload, second: Upload) -> dict[str, Any]:
     """Returns what the page of two pictures shows."""
     sides = [
-        {
-            "upload": upload,
-            "picture": answer,
-            "faces": [_face(number, face, answer) for number, face in enumerate(answer.faces, start=1)],
-        }
-        for upload, answer in zip((first, second), comparison.pictures, strict=True)
+        {"name": name, "upload": upload, "picture": answer, "faces": _faces(answer)}
+        for name, upload, answer in zip(_SIDES, (first, second), comparison.pictures, strict=True)
     ]
+    result, rate = comparison.result, comparison.rate
     return {
         "status": comparison.status.value,
+        "summary": _verdict(comparison),
         "sides": sides,
-        "result": comparison.result,
-        "rate": comparison.rate,
+        "result": result,
+        "scale": _scale(result) if result else None,
+        "rate": rate,
+        "rate_in_words": rate_in_words(rate.far) if rate else "",
+        "thresholds": [
+            {
+                "rate": _one_of(far),
+                "threshold": threshold,
+                "is_match": result is not None and result.cosine_distance <= threshold,
+            }
+            for far, threshold in (rate.table if rate else ())
+        ],
         **_report(comparison.report),
     }
 
@@ -75,6 +98,7 @@ def of_generated(generated: Generated) -> dict[str, Any]:
     return {
         "seed": generated.seed,
         "count": len(faces),
+        "summary": f"{counted(len(faces), 'face')} of nobody",
         "generated": faces,
         "genders": bars,
         **_report(generated.report),
@@ -100,6 +124,69 @@ def data_address(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
+def counted(count: int, what: str) -> str:
+    """Returns such as "1 face" or "3 faces"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def rate_in_words(rate: float) -> str:
+    """Says how often something happens: "about 1 of 100 comparisons"."""
+    if rate <= 0.0:
+        return "none of the comparisons that were tried"
+    return f"about {_one_of(rate)} comparisons"
+
+
+def _one_of(rate: float) -> str:
+    """Returns a rate such as "1 of 100"; one above a half, and none, in whole parts of a hundred."""
+    if rate <= 0.0 or rate > 0.5:
+        return f"{round(100 * rate)} of 100"
+    return f"1 of {round(1 / rate):,}"
+
+
+def _verdict(comparison: Comparison) -> str:
+    if comparison.result is not None:
+        return "The same person" if comparison.result.is_match else "Two different people"
+    empty = [name for name, each in zip(_SIDES, comparison.pictures, strict=True) if not each.faces]
+    if len(empty) == len(_SIDES):
+        return "No face was found in either picture"
+    return f"No face was found in the {empty[0]} picture" if empty else "There is more than one face"
+
+
+def _scale(result: Verification) -> dict[str, Any]:
+    """Returns places on the scale of distances, which ends at 1 or, where that is needed, at 2."""
+    start, stop = _SCALE
+    end = 1.0 if max(result.cosine_distance, result.threshold) <= 1.0 else _UNLIKE
+
+    def place(distance: float) -> float:
+        return start + (stop - start) * min(max(distance / end, 0.0), 1.0)
+
+    limit, here = place(result.threshold), place(result.cosine_distance)
+    return {
+        "end": end,
+        "here": here,
+        "here_anchor": _anchor(here),
+        "limit": limit,
+        "limit_anchor": _anchor(limit),
+        "limit_width": limit - start,
+        "rest_width": stop - limit,
+    }
+
+
+def _anchor(place: float) -> str:
+    """Returns on which side of a place on the scale its text has room."""
+    start, stop = _SCALE
+    share = (place - start) / (stop - start)
+    return "start" if share < 0.2 else "end" if share > 0.8 else "middle"
+
+
+def _mark_size(picture: PictureAnswer) -> float:
+    return round(_MARK_SIZE * max(picture.width, picture.height), 1)
+
+
+def _faces(picture: PictureAnswer) -> list[dict[str, Any]]:
+    return [_face(number, face, picture) for number, face in enumerate(picture.faces, start=1)]
+
+
 def _face(number: int, face: FoundFace, picture: PictureAnswer) -> dict[str, Any]:
     left, top, right, bottom = face.box
     return {
@@ -110,6 +197,7 @@ def _face(number: int, face: FoundFace, picture: PictureAnswer) -> dict[str, Any
         "top": top,
         "width": right - left,
         "height": bottom - top,
+        **_tag(face, picture),
         "points": [
             {"x": x, "y": y, "name": name} for (x, y), name in zip(face.points, POINT_NAMES, strict=True)
         ],
@@ -121,6 +209,17 @@ def _face(number: int, face: FoundFace, picture: PictureAnswer) -> dict[str, Any
     }
 
 
+def _tag(face: FoundFace, picture: PictureAnswer) -> dict[str, float]:
+    """Returns where the tag of a box goes: above it, or inside where there is no room."""
+    left, top, _, _ = face.box
+    size = _mark_size(picture)
+    above = top - _TAG_HEIGHT * size
+    return {
+        "tag_x": max(0.0, min(left, picture.width - _TAG_WIDTH * size)),
+        "tag_y": above if above >= 0.0 else top,
+    }
+
+
 def _bars(answer: Classification | None) -> dict[str, Any] | None:
     if answer is None:
         return None
@@ -129,24 +228,49 @@ def _bars(answer: Classification | None) -> dict[str, Any] | None:
 
 
 def _age(answer: AgeEstimate | None) -> dict[str, Any] | None:
-    """Returns an age, and its distribution in bars of five years, the highest of 100 percent."""
+    """Returns an age, and its distribution in bars of five years with their places in the chart."""
     if answer is None:
         return None
-    starts = range(0, _OLDEST + 1, _AGES_A_BAR)
-    shares = [float(answer.probabilities[start : start + _AGES_A_BAR].sum()) for start in starts]
+    starts = range(0, _OLDEST, _AGES_A_BAR)
+    # The last one takes the oldest age in.
+    ends = [start + _AGES_A_BAR for start in starts[:-1]] + [_OLDEST + 1]
+    shares = [float(answer.probabilities[a:b].sum()) for a, b in zip(starts, ends, strict=True)]
     highest = max(shares) or 1.0
     bars = [
         {
             "from": start,
-            "to": min(start + _AGES_A_BAR - 1, _OLDEST),
+            "to": end - 1,
             "percent": 100.0 * share,
-            "height": 100.0 * share / highest,
+            "x": _YEAR * start + 1.0,
+            "width": _YEAR * _AGES_A_BAR - 2.0,
+            "y": _CHART_HEIGHT * (1.0 - share / highest),
+            "tall": _CHART_HEIGHT * share / highest,
         }
-        for start, share in zip(starts, shares, strict=True)
+        for start, end, share in zip(starts, ends, shares, strict=True)
     ]
-    return {"age": answer.age, "low": answer.low, "high": answer.high, "bars": bars}
+    likeliest = bars[shares.index(max(shares))]
+    return {
+        "age": answer.age,
+        "low": answer.low,
+        "high": answer.high,
+        "bars": bars,
+        "span": {"x": _YEAR * answer.low, "width": _YEAR * max(answer.high - answer.low, 0.0)},
+        "middle": _YEAR * answer.age,
+        "ticks": [{"x": _YEAR * years, "years": years} for years in _TICKS],
+        "in_words": (
+            f"8 chances in 10 for {answer.low:.0f} to {answer.high:.0f} years; likeliest are "
+            f"{likeliest['from']} to {likeliest['to']} ({likeliest['percent']:.0f} %)."
+        ),
+    }
 
 
 def _report(report: Report) -> dict[str, Any]:
     stages = [{"name": name, "milliseconds": spent} for name, spent in report.milliseconds.items()]
-    return {"models": report.models, "stages": stages, "total": sum(report.milliseconds.values())}
+    rows = [{"name": name, "version": text.partition("/")[2]} for name, text in report.models.items()]
+    return {
+        "models": report.models,
+        "model_rows": rows,
+        "drawn": origins.any_drawn(settings.HOME, report.models),
+        "stages": stages,
+        "total": sum(report.milliseconds.values()),
+    }

@@ -29,11 +29,11 @@ class Sample:
 
 
 SAMPLES = (
-    Sample("group", "Four drawn people in front of a wall"),
-    Sample("pair", "Two drawn people"),
-    Sample("ann-1", "A drawn woman"),
-    Sample("ann-2", "The same drawn woman, another time"),
-    Sample("bob", "A drawn man"),
-    Sample("room", "A drawn room without people"),
+    Sample("group", "Four drawn people before a wall with a window"),
+    Sample("pair", "A drawn man who smiles and a drawn woman who looks sad"),
+    Sample("ann-1", "A drawn woman with her hair in a bun, looking calm"),
+    Sample("ann-2", "The same drawn woman at another time, smiling"),
+    Sample("bob", "A drawn man of middle age, looking angry"),
+    Sample("room", "A drawn room with a lamp and a table, without people"),
 )
 BY_NAME = {sample.name: sample for sample in SAMPLES}

@@ -47,7 +47,7 @@ def model_errors_told(view: View) -> View:
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
     """The first page."""
-    return render(request, "portal/home.html")
+    return render(request, "portal/home.html", {"forgotten": "forgotten" in request.GET})
 
 
 @require_GET
@@ -132,14 +132,17 @@ def synthesis(request: HttpRequest) -> HttpResponse:
 @throttled
 @model_errors_told
 def synthesis_sheet(request: HttpRequest) -> HttpResponse:
-    """Generated faces in one PNG, to be kept."""
+    """Generated faces in one PNG, to be kept; with `face`, that one of them."""
     form = SynthesisForm(request.GET)
     if not form.is_valid():
         raise Http404
     seed, count = form.cleaned_data["seed"], form.cleaned_data["count"]
+    number = _number(request.GET.get("face", ""), count) if "face" in request.GET else None
     generated = assessor().generate(seed, count)
-    response = HttpResponse(presenting.sheet(generated.faces), content_type="image/png")
-    response["Content-Disposition"] = f'attachment; filename="faces-{seed}-{count}.png"'
+    content = presenting.sheet(generated.faces) if number is None else generated.faces[number - 1]
+    name = f"faces-{seed}-{count}.png" if number is None else f"face-{seed}-{number}.png"
+    response = HttpResponse(content, content_type="image/png")
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 
 
@@ -158,7 +161,14 @@ def picture(request: HttpRequest, upload_id: uuid.UUID) -> HttpResponse:
 def forget(request: HttpRequest, upload_id: uuid.UUID) -> HttpResponse:
     """Deletes a picture at once."""
     uploads.remove(_upload(request, upload_id))
-    return HttpResponseRedirect(reverse("home"))
+    return HttpResponseRedirect(f"{reverse('home')}?forgotten")
+
+
+def _number(text: str, count: int) -> int:
+    """Reads the number of one of so many faces; what is none is no page."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= count):
+        raise Http404
+    return int(text)
 
 
 def _upload(request: HttpRequest, upload_id: uuid.UUID) -> Upload:
@@ -177,7 +187,9 @@ def _refused(
 ) -> HttpResponse:
     """Shows the form again, with what is wrong; for scripts, the message alone."""
     if errors.is_fragment(request):
-        return errors.tell(request, 400, "bad_image", "That could not be used", str(error))
+        response = errors.tell(request, 400, "bad_image", "That could not be used", str(error))
+        response["X-Error-Field"] = error.field
+        return response
     context = {"application": chosen, "error": str(error), "error_field": error.field, "form": form}
     return render(request, f"portal/{_page(chosen)}.html", context, status=400)
 
