@@ -175,9 +175,16 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "filters": {"no_probes": {"()": "serving.portal.operations.probes.NoProbes"}},
+    "filters": {
+        "no_probes": {"()": "serving.portal.operations.probes.NoProbes"},
+        "without_addresses": {"()": "serving.portal.logs.WithoutAddresses"},
+    },
     "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_probes"]},
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["no_probes", "without_addresses"],
+        },
     },
     "root": {"handlers": ["stderr"], "level": "INFO"},
     # Whoever scans for hosts would fill the log with traces.
