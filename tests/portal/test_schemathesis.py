@@ -2,7 +2,9 @@
 
 import pytest
 import schemathesis
+from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from portal_pictures import encoded
@@ -32,7 +34,13 @@ api.config.generation.update(deterministic=True, max_examples=EXAMPLES)
 def patient(served, monkeypatch):
     """The portal, which says each time that a key is wrong, however often that was."""
     monkeypatch.setattr(access, "REFUSED_RATE", "100000/s")
-    return served
+    # They would close the connection of the test's own transaction.
+    signals = (request_started, request_finished)
+    for signal in signals:
+        signal.disconnect(close_old_connections)
+    yield served
+    for signal in signals:
+        signal.connect(close_old_connections)
 
 
 @pytest.fixture

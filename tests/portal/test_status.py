@@ -87,12 +87,12 @@ def test_all_of_it(client, served, store, forgetful):
 def test_mlflow_is_dead(client, served, forgetful):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        served.MLFLOW_URI = f"http://someone:hidden@127.0.0.1:{probe.getsockname()[1]}"
+        served.MLFLOW_URI = f"http://someone:s3cr3t-name@127.0.0.1:{probe.getsockname()[1]}"
         served.DASHBOARD = ""
         text = client.get("/status/").content.decode()
     assert "MLflow does not answer." in text or "MLflow has not answered yet" in text
     assert len([row for row in rows(text).values() if "serves" in row]) == 6
-    assert "hidden" not in text
+    assert "s3cr3t-name" not in text
 
 
 def test_mlflow_is_not_waited_for(served, forgetful, store):
