@@ -53,8 +53,25 @@ def cut_out(rgb: np.ndarray, points: ArrayLike) -> Image.Image:
     Raises:
         ValueError: The points are not five finite points, or all at one place.
     """
+    return cut_from(as_image(rgb), points)
+
+
+def as_image(rgb: np.ndarray) -> Image.Image:
+    """Makes an image of pixels, as `cut_from` takes it for many faces of one picture.
+
+    Args:
+        rgb: The picture, uint8 [H, W, 3].
+
+    Returns:
+        The picture in RGB, or in grey (L) where it has no colour.
+    """
     grey = (rgb == rgb[..., :1]).all()
-    return align(Image.fromarray(rgb[..., 0] if grey else rgb), np.asarray(points) + _TO_MIDDLE)
+    return Image.fromarray(rgb[..., 0] if grey else rgb)
+
+
+def cut_from(image: Image.Image, points: ArrayLike) -> Image.Image:
+    """Cuts out a face as `cut_out`, of an image that `as_image` made."""
+    return align(image, np.asarray(points) + _TO_MIDDLE)
 
 
 def align(image: Image.Image, landmarks: ArrayLike, side: int = SIDE) -> Image.Image:

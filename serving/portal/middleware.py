@@ -2,13 +2,13 @@
 
 import logging
 import re
-import time
 import uuid
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from serving.portal.web.errors import too_large
+from serving.portal import stages
+from serving.portal.web import errors
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -22,6 +22,8 @@ _log = logging.getLogger("portal.requests")
 class RequestId:
     """Gives every request an id, which logs, answers and error pages tell, and logs one line about it.
 
+    The answer tells how long its stages took.
+
     The line has neither the query nor anything of the body.
     """
 
@@ -32,13 +34,14 @@ class RequestId:
         """Answers."""
         given = request.headers.get("X-Request-ID", "")
         request.id = given if _GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
-        started = time.perf_counter()
+        stages.begin(request)
         response = self._get_response(request)
         response["X-Request-ID"] = request.id
+        stages.tell(request, response)
         match = request.resolver_match
         # The route, not the path: paths name uploads.
         route = match.route if match else "(no page)"
-        milliseconds = 1000.0 * (time.perf_counter() - started)
+        milliseconds = stages.total(request)
         _log.info(
             "%s %s /%s %d %.0f ms", request.id, request.method, route, response.status_code, milliseconds
         )
@@ -59,14 +62,21 @@ class PermissionsPolicy:
 
 
 class BodyLimit:
-    """Refuses bodies that are longer than any form of the portal, before a byte of them is read."""
+    """Refuses bodies that are longer than any form of the portal, or of a length that nobody tells.
+
+    Not a byte of them is read.
+    """
 
     def __init__(self, get_response: View) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answers."""
+        if "HTTP_TRANSFER_ENCODING" in request.META:
+            return errors.length_needed(request)
         length = request.META.get("CONTENT_LENGTH") or "0"
-        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-            return too_large(request)
+        if not length.isdecimal():
+            return errors.bad_request(request)
+        if int(length) > MAX_BODY_BYTES:
+            return errors.too_large(request)
         return self._get_response(request)

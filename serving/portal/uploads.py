@@ -24,16 +24,24 @@ def keep(session: SessionBase, picture: Picture) -> Upload:
     if not session.session_key:
         session.create()
     upload = Upload.objects.create(session=session.session_key, width=picture.width, height=picture.height)
-    file = _file(upload.id)
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _ONLY_OWNER)
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(picture.jpeg)
+    try:
+        _write(_file(upload.id), picture.jpeg)
+    except OSError:
+        # The disk is full: half a picture is none.
+        remove(upload)
+        raise
     for old in Upload.objects.filter(session=session.session_key).order_by("-created")[
         settings.SESSION_UPLOADS :
     ]:
         remove(old)
     return upload
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _ONLY_OWNER)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)
 
 
 def find(session: SessionBase, upload_id: uuid.UUID) -> Upload:

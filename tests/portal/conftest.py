@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from model_servers import Server, model_server
+from portal_server import Portal, portal_server
 
 VERSION = 3
 
@@ -56,3 +57,11 @@ def served(portal, models):
     """The same, with the model server."""
     portal.MODEL_SERVER, portal.MODEL_SECONDS = models.address, 30.0
     return portal
+
+
+@pytest.fixture(scope="session")
+def running(models, workspace, tmp_path_factory) -> Iterator[Portal]:
+    """The portal as it runs in production, in a process of its own, with the model server."""
+    folder = tmp_path_factory.mktemp("running")
+    with portal_server(folder, models.address, HEXAFACE_HOME=str(workspace)) as portal:
+        yield portal

@@ -135,11 +135,11 @@ def test_gunicorn_takes_its_settings():
         "preload_app": False,
         "accesslog": None,
         "workers": 2,
-        "threads": 8,
+        "threads": 16,
         "bind": ["127.0.0.1:8000"],
         "keepalive": 5,
         "wsgi_app": "serving.portal.wsgi",
-        "class": "gthread",
+        "class": "serving.portal.gunicorn_worker.Worker",
     }
 
 

@@ -17,6 +17,7 @@ from ninja import File, Form, NinjaAPI, Query, UploadedFile
 from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
+from serving.portal import stages
 from serving.portal.api import batches, documentation, errors, presenting, schemas, served
 from serving.portal.api.access import Anybody, ApiKeyAuth
 from serving.portal.api.batches import MAX_IMAGES
@@ -137,10 +138,10 @@ def verification(
     """Tells whether two pictures show the same person."""
     batch = batches.read([first, second])
     if len(batch.pictures) < len(batch.entries):
-        return presenting.head(request.id, Report(), batch.milliseconds) | presenting.bad_pair(batch)
+        return _head(request, Report(), batch.milliseconds) | presenting.bad_pair(batch)
     first_picture, second_picture = batch.pictures
     found = assessor().compare(first_picture, second_picture, largest=largest)
-    return presenting.head(request.id, found.report, batch.milliseconds) | presenting.comparison(found)
+    return _head(request, found.report, batch.milliseconds) | presenting.comparison(found)
 
 
 @api.post(
@@ -151,7 +152,7 @@ def synthesis(request: HttpRequest, body: schemas.SynthesisRequest) -> Fields:
     """Draws faces of persons who do not exist."""
     seed = secrets.randbelow(MAX_SEED) if body.seed is None else body.seed
     found = assessor().generate(seed, body.count)
-    return presenting.head(request.id, found.report) | presenting.generated(found)
+    return _head(request, found.report) | presenting.generated(found)
 
 
 @api.get(
@@ -164,7 +165,7 @@ def models(request: HttpRequest) -> Fields:
     started = time.perf_counter()
     found = served.versions(client(), STATUS_SECONDS)
     report = Report({}, {"status": 1000.0 * (time.perf_counter() - started)})
-    return presenting.head(request.id, report) | presenting.served(found)
+    return _head(request, report) | presenting.served(found)
 
 
 def _assessed(
@@ -178,6 +179,12 @@ def _assessed(
         seconds = settings.MODEL_SECONDS * math.ceil(len(pictures) / PICTURES_A_TERM)
         assessment = assessor().assess(pictures, BY_NAME[name].tasks, seconds=seconds)
     return {
-        **presenting.head(request.id, assessment.report, batch.milliseconds),
+        **_head(request, assessment.report, batch.milliseconds),
         "images": presenting.images(batch, assessment, presenting.with_answers(distribution)),
     }
+
+
+def _head(request: HttpRequest, report: Report, decoding: float | None = None) -> Fields:
+    """Returns what every answer has; the header Server-Timing tells the stages too."""
+    stages.add(request, ({} if decoding is None else {"decoding": decoding}) | report.milliseconds)
+    return presenting.head(request.id, report, decoding)

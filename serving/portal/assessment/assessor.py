@@ -1,6 +1,8 @@
 """Asks the models about pictures: finds the faces, aligns them, and lets the other models answer for each."""
 
 import io
+import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from serving import client_results
-from serving.alignment import cut_out, in_pixels
-from serving.client import Client, Detection, Face, NotFound
+from serving.alignment import as_image, cut_from, in_pixels
+from serving.client import Client, Code, Detection, Face, NotFound, ResourceExhausted, ServerError
 from serving.portal.assessment import error_rates
 from serving.portal.assessment.answers import (
     Answer,
@@ -33,6 +35,10 @@ MAX_FACES = 32
 """Of a picture that are answered for, the largest ones."""
 MAX_GENERATED = 64
 """Faces of one seed, as the synthesis model has it."""
+AT_ONCE = 8
+"""Requests that wait for models; fewer than a process has threads, so that pages are answered meanwhile."""
+
+_PATIENCE = 0.5  # seconds that one more waits for its turn
 
 _T = TypeVar("_T")
 
@@ -49,6 +55,7 @@ class Assessor:
         """
         self._client = client
         self._home = home
+        self._places = threading.BoundedSemaphore(AT_ONCE)
 
     def assess(
         self, pictures: Sequence[Picture], tasks: Sequence[str] = (), *, seconds: float | None = None
@@ -65,7 +72,12 @@ class Assessor:
 
         Raises:
             ServerError: A model did not answer.
+            ResourceExhausted: Too many others wait for models.
         """
+        with self._place():
+            return self._assess(pictures, tasks, seconds)
+
+    def _assess(self, pictures: Sequence[Picture], tasks: Sequence[str], seconds: float | None) -> Assessment:
         report = Report()
         answers = self._find(pictures, report, seconds)
         if tasks:
@@ -84,7 +96,12 @@ class Assessor:
 
         Raises:
             ServerError: A model did not answer.
+            ResourceExhausted: Too many others wait for models.
         """
+        with self._place():
+            return self._compare(first, second, largest)
+
+    def _compare(self, first: Picture, second: Picture, largest: bool) -> Comparison:
         report = Report()
         pictures = (first, second)
         answers = self._cut(pictures, self._find(pictures, report), report)
@@ -108,7 +125,12 @@ class Assessor:
 
         Raises:
             ServerError: The synthesis model did not answer.
+            ResourceExhausted: Too many others wait for models.
         """
+        with self._place():
+            return self._generate(seed, count)
+
+    def _generate(self, seed: int, count: int) -> Generated:
         report = Report()
         # As the client's `generate`, which does not tell the model's version.
         inputs: dict[str, np.ndarray] = {
@@ -132,6 +154,15 @@ class Assessor:
             _note(report, "gender", genders[0].model_version)
         return Generated(seed, tuple(faces), tuple(genders), report)
 
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._places.acquire(timeout=_PATIENCE):
+            raise ResourceExhausted(Code.RESOURCE_EXHAUSTED, f"{AT_ONCE} others wait for models")
+        try:
+            yield
+        finally:
+            self._places.release()
+
     # ---- stages
 
     def _find(
@@ -148,7 +179,7 @@ class Assessor:
         """Cuts out and aligns the faces."""
         with _timed(report, "alignment"):
             return [
-                replace(answer, faces=tuple(_with_crop(picture, face) for face in answer.faces))
+                replace(answer, faces=_with_crops(picture, answer.faces)) if answer.faces else answer
                 for picture, answer in zip(pictures, answers, strict=True)
             ]
 
@@ -175,6 +206,14 @@ def _answer(picture: Picture, found: Detection) -> PictureAnswer:
 
 
 def _found(picture: Picture, face: Face) -> FoundFace:
+    """Places a face in its picture.
+
+    Raises:
+        ServerError: It is nowhere.
+    """
+    numbers = (face.score, *face.box, *(part for point in face.keypoints for part in point))
+    if not all(map(math.isfinite, numbers)):
+        raise ServerError(Code.INTERNAL, "a face whose place is no number", "detection")
     width, height = picture.width, picture.height
     box = (face.box.xmin * width, face.box.ymin * height, face.box.xmax * width, face.box.ymax * height)
     points = in_pixels([(point.y, point.x) for point in face.keypoints], width, height)
@@ -186,8 +225,17 @@ def _area(face: FoundFace) -> float:
     return (right - left) * (bottom - top)
 
 
-def _with_crop(picture: Picture, face: FoundFace) -> FoundFace:
-    return replace(face, crop=_as_png(cut_out(np.asarray(picture.rgb), face.points)))
+def _with_crops(picture: Picture, faces: Sequence[FoundFace]) -> tuple[FoundFace, ...]:
+    image = as_image(np.asarray(picture.rgb))
+    return tuple(_with_crop(image, face) for face in faces)
+
+
+def _with_crop(image: Image.Image, face: FoundFace) -> FoundFace:
+    try:
+        return replace(face, crop=_as_png(cut_from(image, face.points)))
+    except ValueError as error:
+        # Points that are no face's: none, or all at one place.
+        raise ServerError(Code.INTERNAL, f"no face has these points: {error}", "detection") from error
 
 
 def _with(faces: Sequence[FoundFace], task: str, said: Iterator[Answer]) -> tuple[FoundFace, ...]:

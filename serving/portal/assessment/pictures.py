@@ -4,13 +4,16 @@ Nothing of a file but its pixels goes further: no metadata, no second format beh
 """
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from PIL import Image, UnidentifiedImageError
 
+from serving.portal.assessment.file_parts import has_too_many
 from serving.upright import upright
 
 MAX_BYTES = 10 << 20
@@ -27,6 +30,11 @@ CONTENT_TYPE = "image/jpeg"
 
 _QUALITY = 92
 _WHITE = (255, 255, 255)
+_DAMAGED = "The picture is damaged or incomplete: it cannot be decoded."
+# Decoding keeps a core busy and may take hundreds of megabytes: more at once would not be done any sooner.
+_places = threading.BoundedSemaphore(2)
+# Of damaged metadata and of large pictures, which are for us to judge.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class BadImage(ValueError):
@@ -35,25 +43,23 @@ class BadImage(ValueError):
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that came through the door.
+    """A picture that came through the door: 8-bit RGB, upright, without metadata, sides of 16 to 1920 pixels.
 
     Attributes:
-        rgb: 8-bit RGB, upright, without metadata, sides of 16 to 1920 pixels.
-        jpeg: The same pixels, encoded.
+        jpeg: The picture, encoded.
+        width: Columns, pixels.
+        height: Rows, pixels.
     """
 
-    rgb: Image.Image
     jpeg: bytes
+    width: int
+    height: int
 
-    @property
-    def width(self) -> int:
-        """Columns, pixels."""
-        return self.rgb.width
-
-    @property
-    def height(self) -> int:
-        """Rows, pixels."""
-        return self.rgb.height
+    @cached_property
+    def rgb(self) -> Image.Image:
+        """Its pixels, decoded when they are first asked for."""
+        with Image.open(io.BytesIO(self.jpeg)) as image:
+            return image.convert("RGB")
 
 
 def receive(encoded: bytes) -> Picture:
@@ -72,12 +78,15 @@ def receive(encoded: bytes) -> Picture:
         raise BadImage("The file is empty.")
     if len(encoded) > MAX_BYTES:
         raise BadImage(too_large())
-    rgb = _decode(encoded)
-    rgb.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-    if min(rgb.size) < MIN_SIDE:
-        raise BadImage(f"The picture is too small: a side has {min(rgb.size)} pixels, at least {MIN_SIDE}.")
-    # Decoded again, so that what is shown, kept and asked about are the same pixels.
-    return restore(_as_jpeg(rgb))
+    if has_too_many(encoded):
+        raise BadImage(_DAMAGED)
+    with _places:
+        rgb = _decode(encoded)
+        if min(rgb.size) < MIN_SIDE:
+            raise BadImage(
+                f"The picture is too small: a side has {min(rgb.size)} pixels, at least {MIN_SIDE}."
+            )
+        return Picture(_as_jpeg(rgb), rgb.width, rgb.height)
 
 
 def pixels_to_decode(encoded: bytes) -> int:
@@ -93,7 +102,7 @@ def pixels_to_decode(encoded: bytes) -> int:
 def restore(jpeg: bytes) -> Picture:
     """Opens a picture that came through the door before; its file is trusted."""
     with Image.open(io.BytesIO(jpeg)) as image:
-        return Picture(image.convert("RGB"), jpeg)
+        return Picture(jpeg, image.width, image.height)
 
 
 def too_large() -> str:
@@ -108,23 +117,21 @@ def _decode(encoded: bytes) -> Image.Image:
                 f"The picture is too large: {image.width} x {image.height} pixels, at most "
                 f"{MAX_PIXELS // 1_000_000} million."
             )
-        if getattr(image, "is_animated", False):
+        # Photos of phones have a map of their lights, or a second view, behind the photo.
+        if getattr(image, "is_animated", False) and image.format != "MPO":
             raise BadImage("Animations cannot be taken; please choose a single picture.")
-        if image.format == "JPEG":
+        if image.format in ("JPEG", "MPO"):
             # Reads a photo of many megapixels at an eighth to a half of its size, in as much less time.
             image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
-        return _as_rgb(upright(image))
+        return _on_white(upright(_small(image)))
 
 
 @contextmanager
 def _opened(encoded: bytes) -> Iterator[Image.Image]:
     """Opens a picture; what goes wrong then or later, when its pixels are read, is a BadImage."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of damaged EXIF data and of large pictures, which are for us to judge.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-                yield image
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            yield image
     except BadImage:
         raise
     except UnidentifiedImageError as error:
@@ -133,15 +140,25 @@ def _opened(encoded: bytes) -> Iterator[Image.Image]:
         raise BadImage(
             f"The picture is too large: at most {MAX_PIXELS // 1_000_000} million pixels."
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
-        raise BadImage("The picture is damaged or incomplete: it cannot be decoded.") from error
+    except Exception as error:  # whatever Pillow meets in a damaged file, TypeError and AssertionError too
+        raise BadImage(_DAMAGED) from error
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.new("RGBA", layer.size, (*_WHITE, 255))
-        image.alpha_composite(layer)
+def _small(image: Image.Image) -> Image.Image:
+    """Makes a picture as small as is kept, first of all: copies of one with 40 million pixels are large."""
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    # Numbers of colours cannot be averaged.
+    if image.mode != mode and (mode == "RGBA" or image.mode in ("1", "P")):
+        image = image.convert(mode)
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    return image
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode == "RGBA":
+        page = Image.new("RGBA", image.size, (*_WHITE, 255))
+        page.alpha_composite(image)
+        image = page
     return image.convert("RGB")
 
 

@@ -61,6 +61,14 @@ def too_large(request: HttpRequest) -> HttpResponse:
     return tell(request, 413, "too_large", "Too large", message)
 
 
+def length_needed(request: HttpRequest) -> HttpResponse:
+    """Tells that a request must tell how long it is."""
+    message = "The request does not tell its length (Content-Length), and was not read."
+    response = tell(request, 411, "length_required", "That could not be read", message)
+    response["Connection"] = "close"
+    return response
+
+
 def too_many(request: HttpRequest, seconds: int) -> HttpResponse:
     """Tells that somebody asks too often."""
     message = f"That was a lot in a short time. Please try again in {seconds} seconds."
@@ -85,7 +93,8 @@ def not_found(request: HttpRequest, exception: object = None) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: object = None) -> HttpResponse:
     """Tells that a request cannot be read."""
-    return tell(request, 400, "bad_request", "That could not be read", "The request is not complete.")
+    message = "The form is not complete, or has more parts than any form here."
+    return tell(request, 400, "bad_request", "That could not be read", message)
 
 
 def failed(request: HttpRequest) -> HttpResponse:

@@ -1,13 +1,14 @@
 """What people send: pictures, of the machine, of the camera or of the samples; and what faces to draw."""
 
 import secrets
+from collections.abc import Mapping
 
 from django import forms
 from django.http import HttpRequest
 
-from serving.portal import uploads
+from serving.portal import stages, uploads
 from serving.portal.assessment.assessor import MAX_GENERATED
-from serving.portal.assessment.pictures import BadImage, receive
+from serving.portal.assessment.pictures import BadImage, Picture, receive
 from serving.portal.models import Upload
 from serving.portal.web.samples import BY_NAME
 
@@ -27,17 +28,24 @@ class FormError(ValueError):
         self.field = field
 
 
-def take_picture(request: HttpRequest, field: str, what: str = "a picture") -> Upload:
-    """Keeps the picture of a form: a file, or else a sample.
+def take_pictures(request: HttpRequest, fields: Mapping[str, str]) -> list[Upload]:
+    """Keeps the pictures of a form, all of them or none.
 
     Args:
-        request: A POST with the file `<field>` or the name of a sample `<field>-sample`.
-        field: Name of the field.
-        what: What messages call it.
+        request: A POST with a file `<field>`, or the name of a sample `<field>-sample`, for each field.
+        fields: What messages call the picture, by the name of its field.
 
     Raises:
-        FormError: There is neither, or the file is no picture that can be taken.
+        FormError: There is neither, or a file is no picture that can be taken.
     """
+    stages.note_received(request)
+    with stages.timed(request, "decoding"):
+        pictures = [_receive(request, field, what) for field, what in fields.items()]
+    with stages.timed(request, "keeping"):
+        return [uploads.keep(request.session, picture) for picture in pictures]
+
+
+def _receive(request: HttpRequest, field: str, what: str) -> Picture:
     sample = request.POST.get(f"{field}-sample", "")
     file = request.FILES.get(field)
     if file is None and not sample:
@@ -45,10 +53,9 @@ def take_picture(request: HttpRequest, field: str, what: str = "a picture") -> U
     if file is None and sample not in BY_NAME:
         raise FormError("There is no such sample.", field)
     try:
-        picture = receive(file.read() if file is not None else BY_NAME[sample].read())
+        return receive(file.read() if file is not None else BY_NAME[sample].read())
     except BadImage as error:
         raise FormError(str(error), field) from error
-    return uploads.keep(request.session, picture)
 
 
 class SynthesisForm(forms.Form):

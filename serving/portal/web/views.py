@@ -17,14 +17,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from serving.client import ServerError
-from serving.portal import uploads
-from serving.portal.assessment.pictures import CONTENT_TYPE
+from serving.portal import stages, uploads
+from serving.portal.assessment.pictures import CONTENT_TYPE, Picture
 from serving.portal.model_server import assessor
 from serving.portal.models import Upload
 from serving.portal.throttling import throttled
 from serving.portal.web import errors, presenting
 from serving.portal.web.applications import BY_NAME, SYNTHESIS, VERIFICATION, Application
-from serving.portal.web.forms import FormError, SynthesisForm, take_picture
+from serving.portal.web.forms import FormError, SynthesisForm, take_pictures
 
 View = Callable[..., HttpResponse]
 _log = logging.getLogger("portal.models")
@@ -65,7 +65,7 @@ def application(request: HttpRequest, name: str) -> HttpResponse:
     if request.method == "GET":
         return _form(request, chosen)
     try:
-        upload = take_picture(request, "image")
+        [upload] = take_pictures(request, {"image": "a picture"})
     except FormError as error:
         return _refused(request, chosen, error)
     return HttpResponseRedirect(reverse(f"{name}-result", args=[upload.id]))
@@ -77,8 +77,10 @@ def application(request: HttpRequest, name: str) -> HttpResponse:
 def result(request: HttpRequest, name: str, upload_id: uuid.UUID) -> HttpResponse:
     """What the models say of a picture."""
     chosen, upload = BY_NAME[name], _upload(request, upload_id)
-    assessment = assessor().assess([uploads.open_picture(upload)], chosen.tasks)
-    return _answer(request, chosen, presenting.of_assessment(assessment, upload, chosen))
+    assessment = assessor().assess(_opened(request, upload), chosen.tasks)
+    stages.add(request, assessment.report.milliseconds)
+    with stages.timed(request, "rendering"):
+        return _answer(request, chosen, presenting.of_assessment(assessment, upload, chosen))
 
 
 @never_cache
@@ -89,8 +91,7 @@ def verification(request: HttpRequest) -> HttpResponse:
     if request.method == "GET":
         return _form(request, VERIFICATION)
     try:
-        first = take_picture(request, "first", "the first picture")
-        second = take_picture(request, "second", "the second picture")
+        first, second = take_pictures(request, {"first": "the first picture", "second": "the second picture"})
     except FormError as error:
         return _refused(request, VERIFICATION, error)
     return HttpResponseRedirect(reverse("verification-result", args=[first.id, second.id]))
@@ -102,8 +103,10 @@ def verification(request: HttpRequest) -> HttpResponse:
 def verification_result(request: HttpRequest, first_id: uuid.UUID, second_id: uuid.UUID) -> HttpResponse:
     """Whether two pictures show one person."""
     first, second = _upload(request, first_id), _upload(request, second_id)
-    comparison = assessor().compare(uploads.open_picture(first), uploads.open_picture(second), largest=True)
-    return _answer(request, VERIFICATION, presenting.of_comparison(comparison, first, second))
+    comparison = assessor().compare(*_opened(request, first, second), largest=True)
+    stages.add(request, comparison.report.milliseconds)
+    with stages.timed(request, "rendering"):
+        return _answer(request, VERIFICATION, presenting.of_comparison(comparison, first, second))
 
 
 @never_cache
@@ -125,7 +128,9 @@ def synthesis(request: HttpRequest) -> HttpResponse:
         query = f"?count={form.cleaned_data['count']}&seed={form.cleaned_data['seed']}"
         return HttpResponseRedirect(reverse("synthesis") + query)
     generated = assessor().generate(form.cleaned_data["seed"], form.cleaned_data["count"])
-    return _answer(request, SYNTHESIS, {**presenting.of_generated(generated), "form": form})
+    stages.add(request, generated.report.milliseconds)
+    with stages.timed(request, "rendering"):
+        return _answer(request, SYNTHESIS, {**presenting.of_generated(generated), "form": form})
 
 
 @require_GET
@@ -174,6 +179,14 @@ def _number(text: str, count: int) -> int:
 def _upload(request: HttpRequest, upload_id: uuid.UUID) -> Upload:
     try:
         return uploads.find(request.session, upload_id)
+    except uploads.NoUpload as error:
+        raise Http404 from error
+
+
+def _opened(request: HttpRequest, *found: Upload) -> list[Picture]:
+    try:
+        with stages.timed(request, "opening"):
+            return [uploads.open_picture(upload) for upload in found]
     except uploads.NoUpload as error:
         raise Http404 from error
 

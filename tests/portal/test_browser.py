@@ -1,0 +1,418 @@
+"""The portal as people use it: in Chromium, on answers of a real model server.
+
+By default on models whose answers can be told by hand; with HEXAFACE_TRAINED naming a workspace in which
+`hexaface demo` has run, also on trained ones (marked slow).
+"""
+
+import os
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import portal_models
+import pytest
+import requests
+from model_servers import model_server
+from portal_pictures import encoded
+from portal_server import Portal, portal_server
+from selenium import webdriver
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver on this machine"),
+    pytest.mark.xdist_group("portal_browser"),
+]
+
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+    "--window-size=1280,900",
+)
+PHONE = (360, 740)
+ONE_PICTURE = ("detection", "gender", "age", "emotion", "everything")
+SECONDS = 60
+
+
+def chrome(folder: Path, *, scripts: bool = True) -> webdriver.Chrome:
+    """A browser with a profile of its own; the caller quits it."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={folder}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    prefs = {"download.default_directory": str(folder)}
+    if not scripts:
+        prefs["profile.managed_default_content_settings.javascript"] = 2
+    options.add_experimental_option("prefs", prefs)
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+
+
+@pytest.fixture(scope="module", params=["told by hand", pytest.param("trained", marks=pytest.mark.slow)])
+def site(request, tmp_path_factory) -> Iterator[Portal]:
+    """A running portal."""
+    if request.param == "told by hand":
+        yield request.getfixturevalue("running")
+        return
+    home = os.environ.get("HEXAFACE_TRAINED")
+    if not home:
+        pytest.skip("HEXAFACE_TRAINED names no workspace with the demo's models")
+    from serving.rollout import refresh
+    from serving.rollout.model_config import workspace_roots
+
+    copy = tmp_path_factory.mktemp("trained")
+    shutil.copytree(Path(home) / "demo" / "models", copy / "demo" / "models")
+    config, _ = refresh(workspace_roots(copy))
+    with (
+        model_server(f"--model_config_file={config}") as models,
+        portal_server(copy, models.address, HEXAFACE_HOME=str(copy)) as portal,
+    ):
+        yield portal
+
+
+@pytest.fixture(scope="module")
+def scripted(tmp_path_factory) -> Iterator[webdriver.Chrome]:
+    driver = chrome(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Iterator[webdriver.Chrome]:
+    driver = chrome(tmp_path_factory.mktemp("plain"), scripts=False)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(scripted) -> Iterator[webdriver.Chrome]:
+    """A browser with nothing of the test before; whatever a page complained of fails the test."""
+    scripted.delete_all_cookies()
+    scripted.set_window_size(1280, 900)
+    scripted.get_log("browser")
+    yield scripted
+    errors = [line for line in scripted.get_log("browser") if line["level"] == "SEVERE"]
+    # Answers of 4xx and 5xx are told as well; tests that want them look at them.
+    assert [line["message"] for line in errors if "status of" not in line["message"]] == []
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    """A picture with one face, for models that can be told by hand; for trained ones, the drawn woman."""
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(encoded((90, 90, 90)))
+    return file
+
+
+def sample(name: str) -> Path:
+    """One of the drawn pictures that the portal offers."""
+    import serving.portal
+
+    return Path(serving.portal.__file__).parent / "static" / "portal" / "samples" / f"{name}.jpg"
+
+
+def find(browser, selector):
+    return browser.find_element(By.CSS_SELECTOR, selector)
+
+
+def count(browser, selector) -> int:
+    return len(browser.find_elements(By.CSS_SELECTOR, selector))
+
+
+def texts(browser, selector) -> list[str]:
+    return [each.text for each in browser.find_elements(By.CSS_SELECTOR, selector)]
+
+
+def wait(browser, condition, seconds=SECONDS):
+    return WebDriverWait(browser, seconds, 0.05).until(condition)
+
+
+def answered(browser) -> None:
+    """Waits for an answer or a problem."""
+    wait(browser, lambda _: count(browser, "#result .answer, #result .problem") == 1)
+    wait(browser, lambda _: find(browser, "#result").get_attribute("aria-busy") != "true")
+    assert count(browser, "#result .problem") == 0, find(browser, "#result").text
+
+
+def open_page(browser, site, path) -> None:
+    browser.get(f"{site.url}/{path}")
+
+
+def choose(browser, field, file) -> None:
+    find(browser, f"#{field}-file").send_keys(str(file))
+
+
+def check_answer(browser, name) -> None:
+    """What every application must show of a picture with somebody in it."""
+    shown = find(browser, "#result").text
+    assert count(browser, "#result svg [data-face]") >= 1, shown
+    if name == "detection":
+        assert "% sure" in shown
+        assert count(browser, "#result svg circle") >= 5
+    if name == "gender":
+        assert set(texts(browser, "#result .said")) <= {"female", "male"}
+    if name == "age":
+        assert all(text.endswith(" years") for text in texts(browser, "#result .said"))
+        assert "probably" in shown
+    if name == "emotion":
+        assert set(texts(browser, "#result .said")) <= set(portal_models.EMOTIONS)
+        assert count(browser, "#result .face:first-of-type .bars > div") == 7
+    if name == "everything":
+        assert texts(browser, "#result .face:first-of-type dt")[:3] == ["Gender", "Age", "Emotion"]
+    if name != "detection":
+        # The face was cut out, and can be seen.
+        width = browser.execute_script("return document.querySelector('#result img.crop').naturalWidth")
+        assert width == 112
+
+
+# ---- from upload to result
+
+
+@pytest.mark.parametrize("name", ONE_PICTURE)
+def test_a_picture_is_answered_without_a_reload(browser, site, name):
+    open_page(browser, site, f"{name}/")
+    browser.execute_script("window.same = true")
+    choose(browser, "image", sample("group"))
+    assert find(browser, "#image-field .preview").is_displayed()
+    find(browser, "#start").click()
+    answered(browser)
+    check_answer(browser, name)
+    assert browser.execute_script("return window.same"), "the page was loaded again"
+    # The address is that of the result, which can be opened again.
+    assert browser.current_url != f"{site.url}/{name}/"
+    before = find(browser, "#result-title").text
+    browser.refresh()
+    answered(browser)
+    assert find(browser, "#result-title").text == before
+    check_answer(browser, name)
+
+
+@pytest.mark.parametrize("name", ONE_PICTURE)
+def test_a_picture_is_answered_without_scripts(plain, site, name):
+    open_page(plain, site, f"{name}/")
+    choose(plain, "image", sample("group"))
+    find(plain, "#start").click()
+    check_answer_without_scripts(plain, name)
+
+
+def check_answer_without_scripts(browser, name) -> None:
+    assert count(browser, "#result .answer") == 1, find(browser, "body").text
+    assert count(browser, "#result svg [data-face]") >= 1
+    if name != "detection":
+        assert count(browser, "#result img.crop") >= 1
+
+
+def test_two_pictures_are_compared(browser, site):
+    open_page(browser, site, "verification/")
+    choose(browser, "first", sample("ann-1"))
+    choose(browser, "second", sample("ann-2"))
+    find(browser, "#start").click()
+    answered(browser)
+    assert find(browser, "#verdict .said").text
+    assert count(browser, "#verdict img") == 2
+    assert "threshold" in find(browser, "#result .scale").get_attribute("aria-label")
+    assert "two different people are taken for one" in find(browser, "#error-rate").text
+
+
+def test_two_pictures_are_compared_without_scripts(plain, site):
+    open_page(plain, site, "verification/")
+    choose(plain, "first", sample("ann-1"))
+    choose(plain, "second", sample("ann-2"))
+    find(plain, "#start").click()
+    assert count(plain, "#verdict img") == 2
+
+
+def test_faces_are_drawn(browser, site):
+    open_page(browser, site, "synthesis/")
+    for name, value in (("count", "4"), ("seed", "7")):
+        field = find(browser, f"[name={name}]")
+        field.clear()
+        field.send_keys(value)
+    find(browser, "#start").click()
+    answered(browser)
+    assert count(browser, ".drawn-faces img") == 4
+    assert sum(int(text.split()[0]) for text in texts(browser, "#genders dd:last-child")) == 4
+    sheet = requests.get(find(browser, "#download").get_attribute("href"), timeout=SECONDS)
+    assert sheet.headers["Content-Type"] == "image/png"
+    assert struct.unpack(">II", sheet.content[16:24]) == (2 * 64, 2 * 76)
+    first = find(browser, ".drawn-faces img").get_attribute("src")
+    find(browser, "#another-seed").click()
+    wait(browser, lambda _: first not in [face.get_attribute("src") for face in faces(browser)])
+
+
+def faces(browser):
+    return browser.find_elements(By.CSS_SELECTOR, ".drawn-faces img")
+
+
+def test_faces_are_drawn_without_scripts(plain, site):
+    open_page(plain, site, "synthesis/")
+    find(plain, "#start").click()
+    assert count(plain, ".drawn-faces img") == 16
+
+
+# ---- other ways to bring a picture
+
+
+def test_one_click_on_a_sample_is_enough(browser, site):
+    open_page(browser, site, "detection/")
+    find(browser, ".samples img").click()
+    answered(browser)
+
+
+def test_a_picture_can_be_dropped_and_pasted(browser, site):
+    script = """
+        const [kind, base64] = arguments;
+        const bytes = Uint8Array.from(atob(base64), (each) => each.charCodeAt(0));
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([bytes], "x.jpg", { type: "image/jpeg" }));
+        const event = kind === "drop"
+            ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true })
+            : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true });
+        (kind === "drop" ? document.querySelector(".drop") : document.body).dispatchEvent(event);
+    """
+    import base64
+
+    data = base64.b64encode(sample("bob").read_bytes()).decode()
+    for kind in ("drop", "paste"):
+        open_page(browser, site, "detection/")
+        browser.execute_script(script, kind, data)
+        assert find(browser, "#image-field .preview").is_displayed()
+        find(browser, "#start").click()
+        answered(browser)
+
+
+def test_the_camera_takes_a_picture(browser, site):
+    open_page(browser, site, "detection/")
+    wait(browser, lambda _: find(browser, "#image-field .camera").is_displayed())
+    find(browser, "#image-field .camera").click()
+    wait(browser, lambda _: find(browser, "#camera-take").is_enabled())
+    find(browser, "#camera-take").click()
+    wait(browser, lambda _: find(browser, "#image-field .preview").is_displayed())
+    stopped = "return document.getElementById('camera-view').srcObject === null"
+    assert browser.execute_script(stopped), "the camera is still on"
+    find(browser, "#start").click()
+    wait(browser, lambda _: count(browser, "#result .answer") == 1)
+
+
+# ---- keyboard
+
+
+def tab_to(browser, selector, most=60):
+    """Presses Tab until something has the focus; everything on the way must show that it has it."""
+    for _ in range(most):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        there = browser.switch_to.active_element
+        if browser.execute_script("return arguments[0].matches(arguments[1])", there, selector):
+            return there
+    raise AssertionError(f"{selector} cannot be reached by Tab")
+
+
+def test_everything_can_be_done_by_keyboard(browser, site):
+    open_page(browser, site, "")
+    ActionChains(browser).send_keys(Keys.TAB).perform()
+    skip = browser.switch_to.active_element
+    assert skip.get_attribute("href").endswith("#main")
+    assert skip.is_displayed()
+    tab_to(browser, "a[href='/detection/']")
+    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    wait(browser, lambda _: browser.current_url.endswith("/detection/"))
+    tab_to(browser, "input[type=radio]")
+    ActionChains(browser).send_keys(Keys.SPACE).perform()
+    tab_to(browser, "#start")
+    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    answered(browser)
+    # Who cannot see the answer is taken to it, and told.
+    assert browser.switch_to.active_element.get_attribute("id") == "result-title"
+    wait(browser, lambda _: find(browser, "#announcement").get_attribute("textContent"))
+    tab_to(browser, "[data-face]")
+    assert count(browser, "#result svg .lit[data-face]") == 1
+
+
+def test_focus_can_be_seen(browser, site):
+    open_page(browser, site, "detection/")
+    outline = (
+        "const style = getComputedStyle(document.activeElement);"
+        "return style.outlineStyle !== 'none' || style.boxShadow !== 'none'"
+        " || getComputedStyle(document.activeElement.parentElement).outlineStyle !== 'none'"
+    )
+    for _ in range(12):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        assert browser.execute_script(outline), browser.switch_to.active_element.get_attribute("outerHTML")
+
+
+# ---- what goes wrong
+
+
+def test_what_is_no_picture_is_told_beside_the_field(browser, site, tmp_path):
+    wrong = tmp_path / "wrong.jpg"
+    wrong.write_text("no picture")
+    open_page(browser, site, "gender/")
+    choose(browser, "image", wrong)
+    find(browser, "#start").click()
+    wait(browser, lambda _: find(browser, "#image-error").is_displayed())
+    assert "no picture that can be read" in find(browser, "#image-error").text
+    assert browser.switch_to.active_element.get_attribute("id") == "image-file"
+    # Another one, and the message is gone.
+    choose(browser, "image", sample("bob"))
+    assert not find(browser, "#image-error").is_displayed()
+    find(browser, "#start").click()
+    answered(browser)
+
+
+def test_nothing_is_sent_that_is_too_large(browser, site, tmp_path):
+    large = tmp_path / "large.jpg"
+    large.write_bytes(encoded() + bytes(11 << 20))
+    open_page(browser, site, "gender/")
+    choose(browser, "image", large)
+    assert "at most 10 MB" in find(browser, "#image-error").text
+
+
+def test_a_picture_can_be_forgotten(browser, site):
+    open_page(browser, site, "detection/")
+    choose(browser, "image", sample("bob"))
+    find(browser, "#start").click()
+    answered(browser)
+    address = browser.current_url
+    find(browser, ".forget button").click()
+    wait(browser, lambda _: browser.current_url != address)
+    browser.get(address)
+    assert "Nothing here" in find(browser, "main").text
+
+
+# ---- small screens
+
+
+@pytest.mark.parametrize("page", ["", *(f"{name}/" for name in ONE_PICTURE), "verification/", "synthesis/"])
+def test_a_phone_shows_all_of_it(browser, site, page):
+    narrow(browser)
+    open_page(browser, site, page)
+    assert_fits(browser)
+
+
+@pytest.mark.parametrize("name", ["detection", "everything"])
+def test_a_phone_shows_the_whole_answer(browser, site, name):
+    narrow(browser)
+    open_page(browser, site, f"{name}/")
+    choose(browser, "image", sample("group"))
+    find(browser, "#start").click()
+    answered(browser)
+    assert_fits(browser)
+
+
+def narrow(browser) -> None:
+    width, height = PHONE
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def assert_fits(browser) -> None:
+    try:
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= PHONE[0]
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
