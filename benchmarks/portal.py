@@ -60,7 +60,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch, _portal(Path(scratch), arguments.models) as portal:
         visitor = Visitor(portal)
         for number in range(-2, arguments.rounds):  # two rounds to warm up
-            print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
+            name = f"round {number + 1} of {arguments.rounds}" if number >= 0 else "warming up"
+            print(name, file=sys.stderr)
             for page, figures in measured.items():
                 seconds, stages = _ask(visitor, page, photo)
                 if number >= 0:
