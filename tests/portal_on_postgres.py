@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
-from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -40,11 +39,6 @@ def use_uploads() -> dict[str, object]:
     return found
 
 
-def use_cache() -> bool:
-    cache.set("a", {"b": 1}, 60)
-    return cache.get("a") == {"b": 1} and cache.add("a", 2) is False
-
-
 def send() -> list[int]:
     client = Client()
     return [client.post("/detection/", {"image": io.BytesIO(encoded())}).status_code for _ in range(3)]
@@ -59,7 +53,6 @@ def main() -> None:
         "tables": sorted(connection.introspection.table_names()),
         "timeout": connection.get_connection_params()["connect_timeout"],
         "uploads": use_uploads(),
-        "cache": use_cache(),
         "sent": send(),
     }
     call_command("purge_uploads", stdout=io.StringIO())

@@ -19,7 +19,7 @@ from model_servers import PROJECT, free_port, wait_until
 THREADS = 16
 _PREPARE = (
     "import django; django.setup(); from django.core.management import call_command as call; "
-    "call('migrate', verbosity=0); call('createcachetable'); "
+    "call('migrate', verbosity=0); "
     "call('collectstatic', interactive=False, verbosity=0)"
 )
 # What a developer's shell or another test has set is not what production has.

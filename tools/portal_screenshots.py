@@ -15,12 +15,19 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-WIDTHS = {"wide": 1280, "phone": 390}
+WIDTHS = {"wide": 1280, "phone": 360}
 THEMES = ("light", "dark")
 SECONDS = 30
 _HEIGHT = 900
 _NOTHING = "00000000-0000-4000-8000-000000000000"
 
+PLAIN = {
+    "home": "",
+    "privacy": "privacy/",
+    "404": f"age/{_NOTHING}/",
+    "status": "status/",
+    "api": "api/v1/docs",
+}
 FORMS = ("detection", "verification", "gender", "age", "emotion", "synthesis", "everything")
 SAMPLES = {
     "detection": {"image": "group"},
@@ -88,6 +95,13 @@ class Visit:
         self._browser.find_element(By.ID, "start").click()
         self.wait()
 
+    def correct(self) -> None:
+        """Says that the answer is wrong."""
+        self.unfold()
+        for selector in ("select[name=emotion] option[value=fear]", "input[name=consent]"):
+            self._browser.find_element(By.CSS_SELECTOR, selector).click()
+        self._browser.find_element(By.CSS_SELECTOR, ".correction-form button").click()
+
     def wait(self) -> None:
         """Waits for the result."""
         done = "#result:not([aria-busy='true']) :is([data-summary], [data-code])"
@@ -113,7 +127,7 @@ class Visit:
 
 def pages(visit: Visit) -> Iterator[str]:
     """Opens page after page, and yields what each is called."""
-    for name, path in (("home", ""), ("privacy", "privacy/"), ("404", f"age/{_NOTHING}/")):
+    for name, path in PLAIN.items():
         if visit.wants(name):
             visit.open(path)
             yield name
@@ -125,6 +139,7 @@ def pages(visit: Visit) -> Iterator[str]:
         if visit.wants(f"{name}-result"):
             visit.open(f"{name}/")
             visit.send(choices)
+            visit.unfold()
             yield f"{name}-result"
     for name, choices in PAIRS.items():
         if visit.wants(name):
@@ -132,6 +147,11 @@ def pages(visit: Visit) -> Iterator[str]:
             visit.send(choices)
             visit.unfold()
             yield name
+    if visit.wants("receipt"):
+        visit.open("emotion/")
+        visit.send({"image": "bob"})
+        visit.correct()
+        yield "receipt"
     if visit.wants("synthesis-result"):
         visit.open("synthesis/")
         visit.draw()

@@ -90,3 +90,11 @@ def database(name: str, default: Path) -> dict[str, Any]:
         raise ImproperlyConfigured(f"{name}: expected an address such as {_EXAMPLE}") from error
     # As it is: in an address, some characters of a path would mean something else.
     return {**found} if address else {**found, "NAME": str(default)}
+
+
+def kept_key(file: Path) -> str:
+    """Returns the secret key that `hexaface portal` has made in a workspace; empty where there is none."""
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

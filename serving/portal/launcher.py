@@ -85,6 +85,7 @@ def run(options: PortalOptions) -> int:
     environment = environment_of(options)
     _prepare(environment)
     group = ProcessGroup()
+    print("The portal is starting; loading the models takes a while.", flush=True)
     if models:
         group.add("models", models, environment)
     group.add("portal", _web_server(options), environment)
@@ -208,9 +209,17 @@ def _announce(options: PortalOptions, group: ProcessGroup) -> None:
         time.sleep(_POLL_SECONDS)
         missing = _missing(options.url)
     group.say("", f"The portal is at {options.url} (Ctrl-C ends it)")
+    if _needs_proxy(options):
+        group.say("Browsers are sent to HTTPS, which a proxy must offer; PORTAL_HTTPS=0 leaves that out.")
+    if options.host in _ANY_ADDRESS and not _is_set("PORTAL_HOSTS"):
+        group.say("Other machines need its name or address in PORTAL_HOSTS.")
     if missing:
         group.say(f"Not ready yet: {', '.join(missing)}; {options.url}/status/ tells more")
     group.say("")
+
+
+def _needs_proxy(options: PortalOptions) -> bool:
+    return not _is_loopback(options.host) and not _is_set("PORTAL_HTTPS")
 
 
 def _missing(url: str) -> list[str]:

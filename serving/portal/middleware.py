@@ -36,6 +36,8 @@ class RequestId:
         request.id = given if _GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
         stages.begin(request)
         response = self._get_response(request)
+        if response.status_code == 405 and not response.content:
+            response = _told(request, response)
         response["X-Request-ID"] = request.id
         stages.tell(request, response)
         match = request.resolver_match
@@ -46,6 +48,13 @@ class RequestId:
             "%s %s /%s %d %.0f ms", request.id, request.method, route, response.status_code, milliseconds
         )
         return response
+
+
+def _told(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Gives Django's empty answer to a wrong method a page."""
+    page = errors.method_not_allowed(request)
+    page["Allow"] = response["Allow"]
+    return page
 
 
 class PermissionsPolicy:

@@ -2,7 +2,7 @@
 
 | variable | what | default |
 | --- | --- | --- |
-| PORTAL_SECRET_KEY | signs cookies; 50 random characters or more | needed, but with PORTAL_DEBUG |
+| PORTAL_SECRET_KEY | signs cookies; 50 random characters or more | what `hexaface portal` made |
 | PORTAL_DEBUG | Django's error pages, for development only | 0 |
 | PORTAL_HOSTS | names that the portal is reached by, with commas between them | localhost,127.0.0.1,[::1] |
 | PORTAL_HTTPS | whether browsers reach it by HTTPS: secure cookies, HSTS, redirects | 1 |
@@ -34,11 +34,13 @@ from django.core.exceptions import ImproperlyConfigured
 
 from serving.portal import environment
 
-_HERE = Path(__file__).parent
 _LEAST_KEY = 50
 
 DEBUG = environment.flag("PORTAL_DEBUG", False)
-SECRET_KEY = environment.text("PORTAL_SECRET_KEY", "only-for-development" if DEBUG else "")
+HOME = environment.path("HEXAFACE_HOME", Path("hexaface_runs"))
+SECRET_KEY = environment.text("PORTAL_SECRET_KEY") or environment.kept_key(HOME / "portal" / "secret_key")
+if DEBUG:
+    SECRET_KEY = SECRET_KEY or "only-for-development"
 if not DEBUG and len(SECRET_KEY) < _LEAST_KEY:
     raise ImproperlyConfigured(
         f"PORTAL_SECRET_KEY: expected {_LEAST_KEY} random characters or more, found {len(SECRET_KEY)}; "
@@ -47,7 +49,6 @@ if not DEBUG and len(SECRET_KEY) < _LEAST_KEY:
 ALLOWED_HOSTS = environment.names("PORTAL_HOSTS", "localhost,127.0.0.1,[::1]")
 PROXIES = int(environment.number("PORTAL_PROXIES", 0, 0, 10))
 
-HOME = environment.path("HEXAFACE_HOME", Path("hexaface_runs"))
 DATA = environment.path("PORTAL_DATA", HOME / "portal")
 MODEL_SERVER = environment.text("PORTAL_MODEL_SERVER", "127.0.0.1:8500")
 MODEL_SECONDS = environment.number("PORTAL_MODEL_SECONDS", 10.0, 0.1, 300.0)
@@ -111,11 +112,6 @@ elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
     # A request does not wait for ever for a database that is not there.
     DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# Shared by all processes, so that a rate is one rate.
-CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"},
-}
-
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
@@ -125,7 +121,6 @@ STATIC_ROOT = DATA / "static"
 _FINGERPRINTED = "whitenoise.storage.CompressedManifestStaticFilesStorage"
 _PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA}},
     "staticfiles": {"BACKEND": _PLAIN if DEBUG else _FINGERPRINTED},
 }
 

@@ -76,16 +76,27 @@ def address(request: HttpRequest) -> str:
     return BaseThrottle().get_ident(request) or ""
 
 
-def throttled(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Answers 429 to an address that sends too much."""
+View = Callable[..., HttpResponse]
 
+
+def throttled(view: View) -> View:
+    """Answers 429 to an address that sends too much; looking at a form is free."""
+    return _limited(view, "upload", lambda request: request.method == "POST" or bool(request.GET))
+
+
+def asks_models(view: View) -> View:
+    """Answers 429 to an address that asks for too many answers about its pictures, at the same rate."""
+    return _limited(view, "answer", lambda request: True)
+
+
+def _limited(view: View, what: str, counts: Callable[[HttpRequest], bool]) -> View:
     @wraps(view)
     def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if request.method == "GET" and not request.GET:
-            # Looking at a form is free.
-            return view(request, *args, **kwargs)
-        grant = take(f"upload {address(request)}", Rate.parse(settings.UPLOAD_RATE))
-        return view(request, *args, **kwargs) if grant.allowed else errors.too_many(request, grant.wait)
+        if counts(request):
+            grant = take(f"{what} {address(request)}", Rate.parse(settings.UPLOAD_RATE))
+            if not grant.allowed:
+                return errors.too_many(request, grant.wait)
+        return view(request, *args, **kwargs)
 
     return limited
 

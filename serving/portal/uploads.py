@@ -57,14 +57,6 @@ def find(session: SessionBase, upload_id: uuid.UUID) -> Upload:
     return upload
 
 
-def latest(session: SessionBase) -> Upload | None:
-    """Finds the picture that a session sent last."""
-    key = session.session_key
-    if not key:
-        return None
-    return Upload.objects.filter(session=key, created__gt=_oldest()).order_by("-created").first()
-
-
 def read(upload: Upload) -> bytes:
     """Reads the JPEG of a picture.
 

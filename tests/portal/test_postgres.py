@@ -101,9 +101,7 @@ def found(tmp_path_factory) -> dict:
 
 def test_tables_are_made(found):
     assert found["vendor"] == "postgresql"
-    assert {"portal_upload", "portal_correction", "portal_apikey", "portal_cache", "django_session"} <= set(
-        found["tables"]
-    )
+    assert {"portal_upload", "portal_correction", "portal_apikey", "django_session"} <= set(found["tables"])
     assert found["timeout"] == 5
 
 
@@ -119,8 +117,7 @@ def test_pictures_are_kept_found_and_purged(found):
     }
 
 
-def test_cache_and_rate_limit(found):
-    assert found["cache"] is True
+def test_rate_limit(found):
     assert found["sent"] == [302, 302, 429]
 
 

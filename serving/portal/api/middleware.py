@@ -31,6 +31,8 @@ class ApiAnswers:
             response["RateLimit-Limit"] = str(grant.limit)
             response["RateLimit-Remaining"] = str(grant.remaining)
             response["RateLimit-Reset"] = str(grant.reset)
+        if request.method == "HEAD" and not response.streaming:
+            response.content = b""
         return response
 
 

@@ -44,6 +44,9 @@ class Probes:
         if answer is None:
             return self._get_response(request)
         response = answer()
+        if request.method == "HEAD":
+            # What runs the portal would complain of a body, as often as probes come.
+            response.content = b""
         response["Cache-Control"] = "no-store"
         return response
 
@@ -66,8 +69,11 @@ def _told(name: str, answer: "Future[None]") -> str:
         error = answer.exception()
         # The text of an error may name hosts and users.
         told, why = (FAILED, type(error).__name__) if error else (OK, "answers")
-    if _last.get(name, OK) != told:
-        _log.log(logging.INFO if told == OK else logging.WARNING, "%s: %s (%s)", name, told, why)
+    before = _last.get(name)
+    if before != told and (before, told) != (None, OK):
+        # What has not answered yet is only starting.
+        level = logging.WARNING if before == OK else logging.INFO
+        _log.log(level, "%s: %s (%s)", name, told, why)
     _last[name] = told
     return told
 

@@ -21,6 +21,7 @@ def portal(request: HttpRequest) -> dict[str, Any]:
         "max_bytes": MAX_BYTES,
         "max_megabytes": MAX_BYTES >> 20,
         "accept": ",".join(f"image/{name.lower()}" for name in FORMATS),
+        "session_uploads": settings.SESSION_UPLOADS,
         "upload_minutes": round(settings.UPLOAD_SECONDS / 60),
         "corrections": settings.CORRECTIONS,
         "request_id": getattr(request, "id", ""),

@@ -1,15 +1,18 @@
 """Pages that tell what went wrong, also for programs and for parts of pages."""
 
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from serving.client import ResourceExhausted, ServerError
 from serving.portal.assessment.pictures import too_large as too_large_text
+from serving.portal.web.wording import counted
 
 RETRY_SECONDS = 5
 _API = "/api/"
 _BUSY = "Too much is being asked of the models right now. Please try again in a moment."
-_DOWN = "The models do not answer right now. Your picture is kept; please try again in a moment."
+_DOWN = "The models do not answer right now. Please try again in a moment."
+_DOWN_KEPT = "The models do not answer right now. Your picture is kept; please try again in a moment."
 _DOWN_API = "The models do not answer right now. Please send the request again in a moment."
 
 
@@ -48,7 +51,7 @@ def is_fragment(request: HttpRequest) -> bool:
 
 def unavailable(request: HttpRequest, error: ServerError) -> HttpResponse:
     """Tells that a model did not answer; what it said is for the log."""
-    down = _DOWN_API if is_api(request) else _DOWN
+    down = _DOWN_API if is_api(request) else _DOWN_KEPT if _of_picture(request) else _DOWN
     message = _BUSY if isinstance(error, ResourceExhausted) else down
     response = tell(request, 503, "model_unavailable", "The models do not answer", message)
     response["Retry-After"] = str(RETRY_SECONDS)
@@ -71,7 +74,7 @@ def length_needed(request: HttpRequest) -> HttpResponse:
 
 def too_many(request: HttpRequest, seconds: int) -> HttpResponse:
     """Tells that somebody asks too often."""
-    message = f"That was a lot in a short time. Please try again in {seconds} seconds."
+    message = f"That was a lot in a short time. Please try again in {counted(seconds, 'second')}."
     response = tell(request, 429, "rate_limited", "One moment", message)
     response["Retry-After"] = str(seconds)
     return response
@@ -85,7 +88,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: object = None) -> HttpResponse:
     """Tells that there is no such page."""
-    message = "There is nothing here. A picture is forgotten after a while; please choose it again."
+    message = "There is no such page."
+    if _of_picture(request):
+        message = "There is nothing here. A picture is forgotten after a while; please choose it again."
     if is_api(request):
         message = "There is no such address; /api/v1/docs lists those that there are."
     return tell(request, 404, "not_found", "Nothing here", message)
@@ -94,10 +99,24 @@ def not_found(request: HttpRequest, exception: object = None) -> HttpResponse:
 def bad_request(request: HttpRequest, exception: object = None) -> HttpResponse:
     """Tells that a request cannot be read."""
     message = "The form is not complete, or has more parts than any form here."
+    if isinstance(exception, DisallowedHost):
+        message = "The portal is not known by this name; whoever runs it can add it to PORTAL_HOSTS."
     return tell(request, 400, "bad_request", "That could not be read", message)
+
+
+def method_not_allowed(request: HttpRequest) -> HttpResponse:
+    """Tells that a page cannot be asked for in this way."""
+    message = "This page can be looked at, but not asked for in this way."
+    return tell(request, 405, "method_not_allowed", "That does not work here", message)
 
 
 def failed(request: HttpRequest) -> HttpResponse:
     """Tells that the portal itself failed."""
     message = "Something went wrong here, and it was noted. Please try again."
     return tell(request, 500, "internal", "Something went wrong", message)
+
+
+def _of_picture(request: HttpRequest) -> bool:
+    """Tells whether the address is that of a kept picture, or of what models say of one."""
+    match = request.resolver_match
+    return match is not None and {"upload_id", "first_id"} & set(match.kwargs) != set()

@@ -58,11 +58,21 @@ def _receive(request: HttpRequest, field: str, what: str) -> Picture:
         raise FormError(str(error), field) from error
 
 
+def _whole_number(least: int, most: int) -> dict[str, str]:
+    """Returns what a field of numbers says, whatever is wrong."""
+    message = f"Please give a whole number from {least} to {most}."
+    return dict.fromkeys(("required", "invalid", "min_value", "max_value"), message)
+
+
 class SynthesisForm(forms.Form):
     """How many faces, and of which seed."""
 
     count = forms.IntegerField(
-        label="How many faces", min_value=1, max_value=MAX_GENERATED, initial=_DEFAULT_COUNT
+        label="How many faces",
+        min_value=1,
+        max_value=MAX_GENERATED,
+        initial=_DEFAULT_COUNT,
+        error_messages=_whole_number(1, MAX_GENERATED),
     )
     seed = forms.IntegerField(
         label="Seed",
@@ -70,6 +80,7 @@ class SynthesisForm(forms.Form):
         max_value=MAX_SEED,
         required=False,
         help_text="The same seed draws the same faces. Empty: a random one.",
+        error_messages=_whole_number(0, MAX_SEED),
     )
 
     def clean_seed(self) -> int:

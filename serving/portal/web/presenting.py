@@ -22,6 +22,7 @@ from serving.portal.assessment.answers import (
 from serving.portal.models import Upload
 from serving.portal.web import origins
 from serving.portal.web.applications import Application
+from serving.portal.web.wording import counted
 
 POINT_NAMES = ("left eye", "right eye", "nose", "left corner of the mouth", "right corner of the mouth")
 """Left and right as seen."""
@@ -37,6 +38,8 @@ _UNLIKE = 2.0
 # Of marks on a picture, as shares of its longer side; and the size of a tag in letters' heights.
 _MARK_SIZE = 1 / 42
 _TAG_WIDTH, _TAG_HEIGHT = 8.9, 2.6
+# Marks are no larger than this share of their face; of more faces, numbers are shown only when asked for.
+_SHARE_OF_FACE, _MANY = 0.28, 8
 _SIDES = ("first", "second")
 
 
@@ -50,6 +53,7 @@ def of_assessment(assessment: Assessment, upload: Upload, application: Applicati
         "summary": f"{counted(count, 'face')} found" if count else "No face was found",
         "picture": answer,
         "mark_size": _mark_size(answer),
+        "crowded": count > _MANY,
         "faces": _faces(answer),
         "left_out": answer.left_out,
         **_report(assessment.report),
@@ -90,10 +94,11 @@ def of_generated(generated: Generated) -> dict[str, Any]:
         {"number": number, "address": data_address(png), "gender": gender}
         for number, (png, gender) in enumerate(zip(generated.faces, genders, strict=True), start=1)
     ]
-    counts = Counter(gender for gender in genders if gender)
+    counts = Counter(genders)
+    labels = generated.genders[0].scores if generated.genders else ()
     bars = [
-        {"label": label, "count": count, "percent": 100.0 * count / len(faces)}
-        for label, count in sorted(counts.items())
+        {"label": label, "count": counts[label], "percent": 100.0 * counts[label] / len(faces)}
+        for label in sorted(labels)
     ]
     return {
         "seed": generated.seed,
@@ -122,11 +127,6 @@ def sheet(faces: Sequence[bytes]) -> bytes:
 def data_address(png: bytes) -> str:
     """Returns a picture as an address that holds it, so that it is stored nowhere."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def counted(count: int, what: str) -> str:
-    """Returns such as "1 face" or "3 faces"."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def rate_in_words(rate: float) -> str:
@@ -198,6 +198,7 @@ def _face(number: int, face: FoundFace, picture: PictureAnswer) -> dict[str, Any
         "width": right - left,
         "height": bottom - top,
         **_tag(face, picture),
+        "small_marks": _small_marks(face, picture),
         "points": [
             {"x": x, "y": y, "name": name} for (x, y), name in zip(face.points, POINT_NAMES, strict=True)
         ],
@@ -207,6 +208,13 @@ def _face(number: int, face: FoundFace, picture: PictureAnswer) -> dict[str, Any
         "age": _age(face.age),
         "picture": picture,
     }
+
+
+def _small_marks(face: FoundFace, picture: PictureAnswer) -> float | None:
+    """Returns the size of marks that would hide a small face, else None."""
+    left, _, right, _ = face.box
+    size = _SHARE_OF_FACE * (right - left)
+    return size if size < _mark_size(picture) else None
 
 
 def _tag(face: FoundFace, picture: PictureAnswer) -> dict[str, float]:

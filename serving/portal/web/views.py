@@ -14,14 +14,14 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from serving.client import ServerError
 from serving.portal import stages, uploads
 from serving.portal.assessment.pictures import CONTENT_TYPE, Picture
 from serving.portal.model_server import assessor
 from serving.portal.models import Upload
-from serving.portal.throttling import throttled
+from serving.portal.throttling import asks_models, throttled
 from serving.portal.web import errors, presenting
 from serving.portal.web.applications import BY_NAME, SYNTHESIS, VERIFICATION, Application
 from serving.portal.web.forms import FormError, SynthesisForm, take_pictures
@@ -44,25 +44,25 @@ def model_errors_told(view: View) -> View:
     return told
 
 
-@require_GET
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """The first page."""
     return render(request, "portal/home.html", {"forgotten": "forgotten" in request.GET})
 
 
-@require_GET
+@require_safe
 def privacy(request: HttpRequest) -> HttpResponse:
     """What happens to pictures."""
     return render(request, "portal/privacy.html")
 
 
 @never_cache
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @throttled
 def application(request: HttpRequest, name: str) -> HttpResponse:
     """The form of an application that takes one picture; sent, it leads to the result."""
     chosen = BY_NAME[name]
-    if request.method == "GET":
+    if request.method != "POST":
         return _form(request, chosen)
     try:
         [upload] = take_pictures(request, {"image": "a picture"})
@@ -72,7 +72,8 @@ def application(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @never_cache
-@require_GET
+@require_safe
+@asks_models
 @model_errors_told
 def result(request: HttpRequest, name: str, upload_id: uuid.UUID) -> HttpResponse:
     """What the models say of a picture."""
@@ -84,11 +85,11 @@ def result(request: HttpRequest, name: str, upload_id: uuid.UUID) -> HttpRespons
 
 
 @never_cache
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @throttled
 def verification(request: HttpRequest) -> HttpResponse:
     """The form for two pictures."""
-    if request.method == "GET":
+    if request.method != "POST":
         return _form(request, VERIFICATION)
     try:
         first, second = take_pictures(request, {"first": "the first picture", "second": "the second picture"})
@@ -98,7 +99,8 @@ def verification(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@require_GET
+@require_safe
+@asks_models
 @model_errors_told
 def verification_result(request: HttpRequest, first_id: uuid.UUID, second_id: uuid.UUID) -> HttpResponse:
     """Whether two pictures show one person."""
@@ -110,7 +112,7 @@ def verification_result(request: HttpRequest, first_id: uuid.UUID, second_id: uu
 
 
 @never_cache
-@require_GET
+@require_safe
 @throttled
 @model_errors_told
 def synthesis(request: HttpRequest) -> HttpResponse:
@@ -120,9 +122,7 @@ def synthesis(request: HttpRequest) -> HttpResponse:
     form = SynthesisForm(request.GET)
     if not form.is_valid():
         field, messages = next(iter(form.errors.items()))
-        return _refused(
-            request, SYNTHESIS, FormError(f"{form.fields[field].label}: {messages[0]}", field), form
-        )
+        return _refused(request, SYNTHESIS, FormError(messages[0], field), form)
     if not request.GET.get("seed"):
         # So that the address of the page, kept, shows the same faces again.
         query = f"?count={form.cleaned_data['count']}&seed={form.cleaned_data['seed']}"
@@ -133,7 +133,7 @@ def synthesis(request: HttpRequest) -> HttpResponse:
         return _answer(request, SYNTHESIS, {**presenting.of_generated(generated), "form": form})
 
 
-@require_GET
+@require_safe
 @throttled
 @model_errors_told
 def synthesis_sheet(request: HttpRequest) -> HttpResponse:
@@ -152,7 +152,7 @@ def synthesis_sheet(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@require_GET
+@require_safe
 def picture(request: HttpRequest, upload_id: uuid.UUID) -> HttpResponse:
     """A picture, for the session that sent it."""
     upload = _upload(request, upload_id)

@@ -17,14 +17,13 @@ _STAMP = ".collected"
 class Command(BaseCommand):
     """`hexaface-portal prepare_portal`; quiet, and quick where nothing is to be done."""
 
-    help = "Bring the database, its cache table and the static files up to date."
+    help = "Bring the database and the static files up to date."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prepares."""
         try:
             settings.DATA.mkdir(parents=True, exist_ok=True, mode=0o700)
             call_command("migrate", interactive=False, verbosity=0)
-            call_command("createcachetable", verbosity=0)
             if not settings.DEBUG:
                 _collect()
         except DatabaseError as error:

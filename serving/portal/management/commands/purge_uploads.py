@@ -9,6 +9,8 @@ from django.db import DatabaseError, close_old_connections
 
 from serving.portal import throttling, uploads
 
+_LONGEST = 24 * 3600.0
+
 
 class Command(BaseCommand):
     """`hexaface-portal purge_uploads [--every SECONDS]`."""
@@ -19,7 +21,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Adds the options."""
-        parser.add_argument("--every", type=float, default=0.0, metavar="SECONDS", help="Go on, so often.")
+        parser.add_argument("--every", type=_seconds, default=0.0, metavar="SECONDS", help="Go on, so often.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Deletes."""
@@ -40,3 +42,11 @@ class Command(BaseCommand):
             if not options["every"]:
                 return
             time.sleep(options["every"])
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    # Also false for NaN.
+    if not 0.0 < seconds <= _LONGEST:
+        raise ValueError
+    return seconds
