@@ -1,9 +1,12 @@
 """The portal's own settings, with what production takes from the environment."""
 
+import atexit
 import os
+import shutil
 import tempfile
 
 _FOLDER = tempfile.mkdtemp(prefix="hexaface-portal-tests-")
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 os.environ.update(
     PORTAL_SECRET_KEY="of-the-tests-" * 5,
     PORTAL_HOSTS="testserver,localhost,127.0.0.1",

@@ -38,6 +38,8 @@ limit_request_fields = 64
 limit_request_field_size = 8190
 # Whose X-Forwarded-* is believed. With proxies, it is for them to be the only way to the portal.
 forwarded_allow_ips = "*" if _PROXIES else ""
+# A client could send these through a proxy, and choose how addresses of the portal begin.
+forwarder_headers = ""
 
 # The workers' signs of life; on a disk, they would wait for it.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -2,9 +2,13 @@
 
 import logging
 
+_FAILED = 500
+
 
 class WithoutAddresses(logging.Filter):
     """For Django's lines about requests: those that failed by an error keep it, the others are told already.
+
+    A form that nobody can read is no error of the portal: strangers could fill the log with traces of it.
 
     `middleware.RequestId` logs a line about every request, with the route in the place of the address.
     """
@@ -15,4 +19,4 @@ class WithoutAddresses(logging.Filter):
         if request is None:
             return True
         record.msg, record.args = "%s failed", (getattr(request, "id", "a request"),)
-        return bool(record.exc_info)
+        return bool(record.exc_info) and getattr(record, "status_code", _FAILED) >= _FAILED

@@ -14,7 +14,7 @@
 | HEXAFACE_HOME | workspace whose models are served, for their error rates and states | hexaface_runs |
 | PORTAL_UPLOAD_MINUTES | how long a picture is kept | 60 |
 | PORTAL_SESSION_UPLOADS | pictures that a session may keep; the oldest go first | 40 |
-| PORTAL_UPLOAD_RATE | uploads of one address, such as 60/min | 60/min |
+| PORTAL_UPLOAD_RATE | uploads of one address, and as many results, such as 60/min | 60/min |
 | PORTAL_API_ANONYMOUS | whether the API answers without a key, at the rate of uploads | 0 |
 | PORTAL_CORRECTIONS | whether people may give corrected pictures for training | 1 |
 | PORTAL_SESSION_CORRECTIONS | how many a session may give in a day | 20 |
@@ -112,6 +112,7 @@ elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
     # A request does not wait for ever for a database that is not there.
     DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False

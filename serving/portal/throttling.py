@@ -1,5 +1,6 @@
 """How often one address, or one key of the API, may ask; counted in the database, for all processes."""
 
+import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +19,12 @@ from serving.portal.models import Allowance
 from serving.portal.rates import Rate
 from serving.portal.web import errors
 
+View = Callable[..., HttpResponse]
+_READING = ("GET", "HEAD")
 # Of a step: what sums of floats may be off by.
 _TOLERANCE = 0.01
+# Of an IPv6 address: what one customer gets.
+_NETWORK_BITS = 64
 
 
 @dataclass(frozen=True)
@@ -72,31 +77,37 @@ def forget_idle() -> None:
 
 
 def address(request: HttpRequest) -> str:
-    """Returns the address that a request came from, as the outermost trusted proxy saw it."""
-    return BaseThrottle().get_ident(request) or ""
+    """Returns the address that a request came from, as the outermost trusted proxy saw it.
 
-
-View = Callable[..., HttpResponse]
+    Of IPv6 it is the network: who has one address there has 2**64.
+    """
+    found = BaseThrottle().get_ident(request) or ""
+    try:
+        known = ipaddress.ip_address(found)
+    except ValueError:
+        return found
+    if known.version == 4 or known.ipv4_mapped:
+        return str(known if known.version == 4 else known.ipv4_mapped)
+    return str(ipaddress.ip_network((known.packed, _NETWORK_BITS), strict=False))
 
 
 def throttled(view: View) -> View:
     """Answers 429 to an address that sends too much; looking at a form is free."""
-    return _limited(view, "upload", lambda request: request.method == "POST" or bool(request.GET))
+    return _limited(view, "upload", lambda request: request.method not in _READING or bool(request.GET))
 
 
-def asks_models(view: View) -> View:
-    """Answers 429 to an address that asks for too many answers about its pictures, at the same rate."""
-    return _limited(view, "answer", lambda request: True)
+def asking_throttled(view: View) -> View:
+    """Answers 429 to an address that asks for results more often than it may send."""
+    return _limited(view, "ask", lambda request: True)
 
 
 def _limited(view: View, what: str, counts: Callable[[HttpRequest], bool]) -> View:
     @wraps(view)
     def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if counts(request):
-            grant = take(f"{what} {address(request)}", Rate.parse(settings.UPLOAD_RATE))
-            if not grant.allowed:
-                return errors.too_many(request, grant.wait)
-        return view(request, *args, **kwargs)
+        if not counts(request):
+            return view(request, *args, **kwargs)
+        grant = take(f"{what} {address(request)}", Rate.parse(settings.UPLOAD_RATE))
+        return view(request, *args, **kwargs) if grant.allowed else errors.too_many(request, grant.wait)
 
     return limited
 

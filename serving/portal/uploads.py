@@ -1,6 +1,8 @@
 """Pictures that sessions sent: kept for an hour, seen by the session that sent them and by no other."""
 
+import contextlib
 import os
+import re
 import uuid
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,8 @@ from serving.portal.assessment.pictures import Picture, restore
 from serving.portal.models import Upload
 
 _ONLY_OWNER = 0o600
+# As Django makes them; a cookie may hold anything.
+_SESSION_KEY = re.compile(r"[a-z0-9]{32}", re.ASCII)
 
 
 class NoUpload(LookupError):
@@ -21,7 +25,9 @@ class NoUpload(LookupError):
 
 def keep(session: SessionBase, picture: Picture) -> Upload:
     """Keeps a picture for a session, in the place of the session's oldest one where it has many."""
-    if not session.session_key:
+    key = _key(session)
+    if key is None or not session.exists(key):
+        # A key that was not made here may be one that others know.
         session.create()
     upload = Upload.objects.create(session=session.session_key, width=picture.width, height=picture.height)
     try:
@@ -50,7 +56,7 @@ def find(session: SessionBase, upload_id: uuid.UUID) -> Upload:
     Raises:
         NoUpload: There is none.
     """
-    key = session.session_key
+    key = _key(session)
     upload = Upload.objects.filter(id=upload_id, session=key, created__gt=_oldest()).first() if key else None
     if upload is None or not _file(upload.id).is_file():
         raise NoUpload
@@ -89,15 +95,24 @@ def purge() -> int:
     for upload in Upload.objects.filter(created__lte=_oldest()):
         upload.delete()
     folder = settings.DATA / "uploads"
+    # Before the records are read: a file has its record first, and so none that is here now is unknown then.
+    files = list(folder.iterdir()) if folder.is_dir() else []
     known = {f"{upload_id}.jpg" for upload_id in Upload.objects.values_list("id", flat=True)}
     old = _oldest().timestamp()
     gone = 0
-    for file in folder.iterdir() if folder.is_dir() else ():
-        # One that is being kept now has a record already.
-        if file.name not in known or file.stat().st_mtime <= old:
-            file.unlink(missing_ok=True)
-            gone += 1
+    for file in files:
+        # Somebody may forget a picture meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            if file.name not in known or file.stat().st_mtime <= old:
+                file.unlink()
+                gone += 1
     return gone
+
+
+def _key(session: SessionBase) -> str | None:
+    """Returns the key of a session; None where there is none, or a cookie says what cannot be one."""
+    key = session.session_key
+    return key if key and _SESSION_KEY.fullmatch(key) else None
 
 
 def _oldest() -> "timezone.datetime":

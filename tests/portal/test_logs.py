@@ -51,3 +51,14 @@ def test_what_fails_is_logged_with_its_trace_and_without_its_address(client, por
     assert "RuntimeError: on purpose" in lines()
     assert f"{answer['X-Request-ID']} failed" in lines()
     assert str(upload) not in lines()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [{f"field{number}": "x" for number in range(300)}, {"text": "x" * (2 << 20)}],
+    ids=["fields", "long field"],
+)
+def test_what_strangers_send_makes_no_trace(client, portal, lines, sent):
+    assert client.post("/detection/", sent).status_code == 400
+    assert "/detection/ 400" in lines()
+    assert "Traceback" not in lines()

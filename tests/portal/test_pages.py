@@ -64,7 +64,9 @@ def test_a_script_gets_the_result_alone(client, served):
     assert "female" in answer
 
 
-@pytest.mark.parametrize(("second", "said"), [(ONE, "The same person"), ((40, 40, 40), "The same person")])
+@pytest.mark.parametrize(
+    ("second", "said"), [(ONE, "The same person"), ((30, 30, 30), "Two different people")]
+)
 def test_two_pictures_are_compared(client, served, second, said):
     sent = send(client, "verification", first=encoded(ONE), second=encoded(second))
     assert said in client.get(sent["Location"]).content.decode()
@@ -126,6 +128,14 @@ def test_an_unknown_error_rate_is_told(client, served, tmp_path):
     page = fragment(client, send(client, "verification", first=encoded(ONE), second=encoded(ONE))["Location"])
     assert "is not known here" in page
     assert "Other thresholds" not in page
+
+
+def test_a_workspace_that_cannot_be_read_is_no_reason_to_fail(client, served, tmp_path):
+    (tmp_path / "models").write_text("no folder")
+    served.HOME = tmp_path
+    connection.assessor.cache_clear()
+    page = fragment(client, send(client, "verification", first=encoded(ONE), second=encoded(ONE))["Location"])
+    assert "is not known here" in page
 
 
 def test_which_picture_has_no_face_or_several_is_told(client, served):

@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 
 from serving.client import Verification
 from serving.portal.assessment.answers import ErrorRate
+from serving.rollout.errors import RolloutError
 from serving.rollout.model_config import pushed_models, workspace_roots
 
 _FILE = Path("assets.extra") / "thresholds.json"
@@ -22,9 +23,14 @@ def find(home: Path, result: Verification) -> ErrorRate | None:
         result: The answer.
 
     Returns:
-        The rates; None where the model is not in the workspace, or its file tells another threshold.
+        The rates; None where the model is not in the workspace, the workspace cannot be read, or the model's
+        file tells another threshold.
     """
-    model = pushed_models(workspace_roots(home)).get("verification")
+    try:
+        model = pushed_models(workspace_roots(home)).get("verification")
+    except RolloutError:
+        # The workspace cannot be read; the model has answered all the same.
+        return None
     folder = model.versions.get(result.model_version) if model and result.model_version is not None else None
     values = _read(folder / _FILE) if folder else {}
     threshold, far = values.get("threshold"), values.get("far")

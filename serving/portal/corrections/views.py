@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from serving.portal import uploads
 from serving.portal.corrections import asking, keeping
@@ -30,14 +30,14 @@ class _SeeOther(HttpResponseRedirect):
 
 
 @never_cache
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @throttled
 @model_errors_told
 def give(request: HttpRequest) -> HttpResponse:
     """Keeps a correction, and leads to its receipt."""
     if not settings.CORRECTIONS:
         raise Http404
-    if request.method == "GET":  # where an error page's link to try again leads
+    if request.method != "POST":  # where an error page's link to try again leads
         return _SeeOther(reverse("home"))
     try:
         correction = _take(request)
@@ -50,7 +50,7 @@ def give(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@require_GET
+@require_safe
 def receipt(request: HttpRequest, correction_id: uuid.UUID) -> HttpResponse:
     """What was kept; who knows the address may see it, also where no more corrections are taken."""
     correction = _find(correction_id)
@@ -76,7 +76,7 @@ def withdraw(request: HttpRequest, correction_id: uuid.UUID) -> HttpResponse:
     return _SeeOther(reverse("corrections-withdrawn"))
 
 
-@require_GET
+@require_safe
 def withdrawn(request: HttpRequest) -> HttpResponse:
     """Tells that a correction was taken back."""
     return render(request, "portal/correction_withdrawn.html")

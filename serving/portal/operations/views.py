@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from serving.portal.model_server import client
 from serving.portal.operations import figures, states
@@ -50,7 +50,7 @@ class Row:
 
 
 @never_cache
-@require_GET
+@require_safe
 def status(request: HttpRequest) -> HttpResponse:
     """Which models are served, and what they are worth."""
     found = states.look(client(), settings.HOME, _TITLES)

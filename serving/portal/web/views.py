@@ -21,7 +21,7 @@ from serving.portal import stages, uploads
 from serving.portal.assessment.pictures import CONTENT_TYPE, Picture
 from serving.portal.model_server import assessor
 from serving.portal.models import Upload
-from serving.portal.throttling import asks_models, throttled
+from serving.portal.throttling import asking_throttled, throttled
 from serving.portal.web import errors, presenting
 from serving.portal.web.applications import BY_NAME, SYNTHESIS, VERIFICATION, Application
 from serving.portal.web.forms import FormError, SynthesisForm, take_pictures
@@ -73,7 +73,7 @@ def application(request: HttpRequest, name: str) -> HttpResponse:
 
 @never_cache
 @require_safe
-@asks_models
+@asking_throttled
 @model_errors_told
 def result(request: HttpRequest, name: str, upload_id: uuid.UUID) -> HttpResponse:
     """What the models say of a picture."""
@@ -100,7 +100,7 @@ def verification(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_safe
-@asks_models
+@asking_throttled
 @model_errors_told
 def verification_result(request: HttpRequest, first_id: uuid.UUID, second_id: uuid.UUID) -> HttpResponse:
     """Whether two pictures show one person."""

@@ -191,7 +191,11 @@ class PictureField {
   chosen() {
     forgive(this.place);
     const [file] = this.input.files;
-    if (!file) return;
+    if (!file) {
+      // Some browsers forget the file when another choice is cancelled.
+      if (!this.filled) this.hide();
+      return;
+    }
     for (const sample of this.samples) sample.checked = false;
     if (file.size > Number(form.dataset.maxBytes)) {
       this.input.value = "";

@@ -1,0 +1,143 @@
+"""Pictures that are kept: for whom, for how long, and what deletes them."""
+
+import io
+import time
+import uuid
+from datetime import timedelta
+from pathlib import Path
+
+import hostile_files as hostile
+import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.core.management import call_command
+from django.test import Client, RequestFactory
+from django.utils import timezone
+from portal_pictures import encoded
+
+from serving.portal import throttling, uploads
+from serving.portal.assessment.pictures import pixels_to_decode, receive
+from serving.portal.models import Upload
+
+pytestmark = pytest.mark.django_db
+MEGABYTE = 1 << 20
+
+
+def files(portal) -> list[str]:
+    return sorted(file.stem for file in (portal.DATA / "uploads").iterdir())
+
+
+@pytest.mark.django_db(transaction=True)  # the command closes old connections
+def test_a_picture_whose_time_is_over_is_not_found_and_then_deleted(portal, capsys):
+    session, picture = SessionStore(), receive(encoded())
+    old, new = uploads.keep(session, picture), uploads.keep(session, picture)
+    Upload.objects.filter(id=old.id).update(created=timezone.now() - timedelta(minutes=61))
+    with pytest.raises(uploads.NoUpload):
+        uploads.find(session, old.id)
+    assert len(files(portal)) == 2
+    call_command("purge_uploads")
+    assert "1 pictures deleted" in capsys.readouterr().out
+    assert files(portal) == [str(new.id)]
+    assert uploads.read(uploads.find(session, new.id)) == picture.jpeg
+
+
+def test_a_picture_that_comes_while_others_are_deleted_stays(portal, monkeypatch):
+    session, picture = SessionStore(), receive(encoded())
+    uploads.keep(session, picture)
+    listed = Path.iterdir
+
+    def while_listing(folder):
+        uploads.keep(session, picture)
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", while_listing)
+    gone = uploads.purge()
+    monkeypatch.undo()
+    assert (gone, len(files(portal))) == (0, 2)
+
+
+def test_a_file_that_no_record_names_is_deleted(portal):
+    upload = uploads.keep(SessionStore(), receive(encoded()))
+    upload.delete()
+    assert uploads.purge() == 1
+    assert files(portal) == []
+
+
+def test_a_session_keeps_so_many(portal):
+    portal.SESSION_UPLOADS = 2
+    session, picture = SessionStore(), receive(encoded())
+    kept = [uploads.keep(session, picture) for _ in range(3)]
+    assert files(portal) == sorted(str(upload.id) for upload in kept[1:])
+
+
+@pytest.mark.parametrize("key", ["a" * 8, "b" * 32, "c" * 60, '"\\000aaaaaaaa"'])
+def test_a_cookie_that_was_not_made_here_is_no_session(client, portal, key):
+    sent = {"cookie": f"hexaface_session={key}"}
+    assert client.get(f"/detection/{uuid.uuid4()}/", headers=sent).status_code == 404
+    picture = {"image": io.BytesIO(encoded())}
+    assert client.post("/detection/", picture, headers=sent).status_code == 302
+    [upload] = Upload.objects.all()
+    assert upload.session == client.cookies["hexaface_session"].value != key
+    assert Session.objects.filter(session_key=upload.session).exists()
+
+
+def test_of_files_that_no_form_has_nothing_is_kept_in_memory(portal):
+    def sizes(path: str) -> list[int]:
+        content = {f"other{number}": io.BytesIO(bytes(1000)) for number in range(3)}
+        return [file.size for file in RequestFactory().post(path, content).FILES.values()]
+
+    assert sizes("/detection/") == [1000, 1000, 0]
+    assert sizes("/api/v1/detection") == [1000] * 3
+
+
+# ---- how often
+
+
+def test_results_are_asked_for_as_often_as_pictures_may_be_sent(client, portal):
+    portal.UPLOAD_RATE = "2/h"
+    paths = [f"/detection/{uuid.uuid4()}/", "/verification/{0}/{0}/".format(uuid.uuid4())] * 2
+    assert [client.get(path).status_code for path in paths] == [404, 404, 429, 429]
+    # Pictures are counted for themselves, and forms can be looked at.
+    assert client.post("/detection/", {"image": io.BytesIO(encoded())}).status_code == 302
+    assert client.get("/detection/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.7", "192.0.2.8", False),
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:192.0.2.7", "192.0.2.7", True),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.8", False),
+        ("", "unknown", False),
+    ],
+)
+def test_who_has_many_addresses_is_counted_once(one, other, same):
+    found = [throttling.address(RequestFactory().get("/", REMOTE_ADDR=address)) for address in (one, other)]
+    assert (found[0] == found[1]) is same
+
+
+@pytest.mark.parametrize("path", ["/", "/privacy/", "/detection/", "/verification/", "/synthesis/"])
+def test_pages_answer_those_who_want_the_head_only(portal, path):
+    assert Client().head(path).status_code == 200
+
+
+# ---- before anything is decoded
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        hostile.with_chunks(hostile.chunk(b"prVt") * 800_000),
+        hostile.with_segments(b"\xff\xe9\0\2" * 2_000_000),
+        hostile.with_segments(b"\xff" * 9 * MEGABYTE),
+        hostile.noise() + bytes(10 * MEGABYTE),
+    ],
+    ids=["chunks", "segments", "markers", "too long"],
+)
+def test_pixels_of_a_file_with_a_million_parts_are_not_looked_for(data):
+    started = time.process_time()
+    assert pixels_to_decode(data) == 0
+    assert time.process_time() - started < 1.0
+    assert pixels_to_decode(encoded()) == 640 * 480
