@@ -17,11 +17,6 @@ import requests
 from model_servers import PROJECT, free_port, wait_until
 
 THREADS = 16
-_PREPARE = (
-    "import django; django.setup(); from django.core.management import call_command as call; "
-    "call('migrate', verbosity=0); "
-    "call('collectstatic', interactive=False, verbosity=0)"
-)
 # What a developer's shell or another test has set is not what production has.
 _OURS = ("PORTAL_", "DJANGO_", "DATABASE_URL", "HEXAFACE_", "MLFLOW_", "GUNICORN_", "WEB_CONCURRENCY")
 
@@ -124,17 +119,11 @@ def launch(folder: Path, model_server: str, *, threads: int = THREADS, **variabl
         **variables,
     }
     data.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, "-c", _PREPARE], cwd=PROJECT, env=environment, check=True, timeout=120)
+    prepare = [sys.executable, "-m", "serving.portal.manage", "prepare_portal"]
+    subprocess.run(prepare, cwd=PROJECT, env=environment, check=True, timeout=120)
     port = free_port()
-    command = [
-        *(sys.executable, "-m", "gunicorn", "serving.portal.wsgi", f"--bind=127.0.0.1:{port}"),
-        *(
-            "--worker-class=serving.portal.gunicorn_worker.Worker",
-            "--workers=1",
-            f"--threads={threads}",
-            "--no-control-socket",
-        ),
-    ]
+    command = [sys.executable, "-m", "gunicorn", "--config=python:serving.portal.gunicorn_settings"]
+    environment |= {"PORTAL_BIND": f"127.0.0.1:{port}", "PORTAL_WORKERS": "1", "PORTAL_THREADS": str(threads)}
     with log.open("ab") as out:
         process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=out, stderr=out)
     return Portal(process, port, data, log)

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 
+_BEFORE = dict(os.environ)
 _FOLDER = tempfile.mkdtemp(prefix="hexaface-portal-tests-")
 atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 os.environ.update(
@@ -17,6 +18,10 @@ os.environ.update(
 os.environ.pop("PORTAL_DATA", None)
 
 from serving.portal.settings import *  # noqa: E402, F403
+
+# Other tests, and the programs that they start, know nothing of it.
+os.environ.clear()
+os.environ.update(_BEFORE)
 
 # Pages in tests need no collected files; a running portal of the browser tests collects its own.
 STORAGES["staticfiles"] = {  # noqa: F405

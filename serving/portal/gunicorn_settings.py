@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | PORTAL_BIND | address and port | 127.0.0.1:8000 |
 | PORTAL_WORKERS | processes | 2 |
-| PORTAL_THREADS | requests that each answers at once | 16 |
+| PORTAL_THREADS | requests that each answers at once, 10 or more | 16 |
 | PORTAL_PROXIES | see settings.py | 0 |
 """
 
@@ -20,7 +20,7 @@ bind = environment.text("PORTAL_BIND", "127.0.0.1:8000")
 # so that pages and probes are answered while models hang (assessor.AT_ONCE).
 worker_class = "serving.portal.gunicorn_worker.Worker"
 workers = int(environment.number("PORTAL_WORKERS", 2, 1, 64))
-threads = int(environment.number("PORTAL_THREADS", 16, 1, 64))
+threads = int(environment.number("PORTAL_THREADS", 16, 10, 64))
 # gRPC does not survive a fork: each worker loads the portal for itself, and its client at its first call.
 preload_app = False
 # What a library leaks goes with its process; not all of them at once.

@@ -417,6 +417,7 @@ def test_processes_share_a_rate(tmp_path):
     )
     environment = os.environ | {
         "PORTAL_DATA": str(tmp_path),
+        "PORTAL_SECRET_KEY": "of-this-test-" * 5,
         "DJANGO_SETTINGS_MODULE": "serving.portal.settings",
         "PYTHONPATH": str(PROJECT),
     }

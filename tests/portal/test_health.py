@@ -57,7 +57,7 @@ def test_a_model_server_that_hangs_is_not_waited_for(client, portal, silent):
     portal.MODEL_SERVER, portal.MODEL_SECONDS = silent, 60.0
     started = time.monotonic()
     response = client.get("/readyz")
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 5
     assert (response.status_code, response.json()["parts"]["database"]) == (503, "ok")
 
 
@@ -105,6 +105,6 @@ def test_a_database_that_does_not_answer(silent, tmp_path, hangs):
     for code, body, seconds in readiness:
         assert code == 503
         assert json.loads(body)["parts"]["database"] == ("late" if hangs else "failed")
-        assert seconds < 2.5
+        assert seconds < 5
     assert "hidden" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

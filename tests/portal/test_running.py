@@ -168,8 +168,8 @@ def test_without_a_model_server_it_lives_and_says_so_once(started, tmp_path):
     assert requests.get(f"{command.url}/healthz", timeout=10).text == "ok"
     command.process.terminate()
     assert command.ended(children) == 0
-    assert re.findall("WARNING (.*)|ERROR (.*)", command.log) == [
-        ("portal.probes models: failed (Unavailable)", "")
+    assert re.findall("INFO (portal.probes .*)|WARNING (.*)|ERROR (.*)", command.log) == [
+        ("portal.probes models: failed (Unavailable)", "", "")
     ]
 
 

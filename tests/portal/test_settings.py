@@ -144,9 +144,9 @@ def test_gunicorn_takes_its_settings():
 
 
 def test_gunicorn_believes_the_proxy():
-    found = gunicorn(PORTAL_PROXIES="1", PORTAL_WORKERS="3", PORTAL_THREADS="4", PORTAL_BIND="0.0.0.0:80")
+    found = gunicorn(PORTAL_PROXIES="1", PORTAL_WORKERS="3", PORTAL_THREADS="12", PORTAL_BIND="0.0.0.0:80")
     chosen = [found[name] for name in ("forwarded_allow_ips", "workers", "threads", "bind")]
-    assert chosen == [["*"], 3, 4, ["0.0.0.0:80"]]
+    assert chosen == [["*"], 3, 12, ["0.0.0.0:80"]]
 
 
 def test_gunicorn_refuses_by_name():

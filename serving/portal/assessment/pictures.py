@@ -13,6 +13,7 @@ from functools import cached_property
 
 from PIL import Image, UnidentifiedImageError
 
+from serving.client import Code, ResourceExhausted
 from serving.portal.assessment.file_parts import has_too_many
 from serving.upright import upright
 
@@ -33,6 +34,8 @@ _WHITE = (255, 255, 255)
 _DAMAGED = "The picture is damaged or incomplete: it cannot be decoded."
 # Decoding keeps a core busy and may take hundreds of megabytes: more at once would not be done any sooner.
 _places = threading.BoundedSemaphore(2)
+# Seconds: the largest pictures take one each. Who waits longer would only keep a thread from others.
+_PATIENCE = 5.0
 # Of damaged metadata and of large pictures, which are for us to judge.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -73,6 +76,7 @@ def receive(encoded: bytes) -> Picture:
 
     Raises:
         BadImage: It is empty, too large, no JPEG, PNG or WebP, an animation, damaged, or too small.
+        ResourceExhausted: Too many others are being decoded.
     """
     if not encoded:
         raise BadImage("The file is empty.")
@@ -80,13 +84,23 @@ def receive(encoded: bytes) -> Picture:
         raise BadImage(too_large())
     if has_too_many(encoded):
         raise BadImage(_DAMAGED)
-    with _places:
+    with _place():
         rgb = _decode(encoded)
         if min(rgb.size) < MIN_SIDE:
             raise BadImage(
                 f"The picture is too small: a side has {min(rgb.size)} pixels, at least {MIN_SIDE}."
             )
         return Picture(_as_jpeg(rgb), rgb.width, rgb.height)
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    if not _places.acquire(timeout=_PATIENCE):
+        raise ResourceExhausted(Code.RESOURCE_EXHAUSTED, "too many pictures are being decoded")
+    try:
+        yield
+    finally:
+        _places.release()
 
 
 def pixels_to_decode(encoded: bytes) -> int:

@@ -10,7 +10,7 @@ from serving.portal.web.wording import counted
 
 RETRY_SECONDS = 5
 _API = "/api/"
-_BUSY = "Too much is being asked of the models right now. Please try again in a moment."
+_BUSY = "Too much is being asked right now. Please try again in a moment."
 _DOWN = "The models do not answer right now. Please try again in a moment."
 _DOWN_KEPT = "The models do not answer right now. Your picture is kept; please try again in a moment."
 _DOWN_API = "The models do not answer right now. Please send the request again in a moment."

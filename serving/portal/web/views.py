@@ -59,6 +59,7 @@ def privacy(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 @throttled
+@model_errors_told
 def application(request: HttpRequest, name: str) -> HttpResponse:
     """The form of an application that takes one picture; sent, it leads to the result."""
     chosen = BY_NAME[name]
@@ -87,6 +88,7 @@ def result(request: HttpRequest, name: str, upload_id: uuid.UUID) -> HttpRespons
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 @throttled
+@model_errors_told
 def verification(request: HttpRequest) -> HttpResponse:
     """The form for two pictures."""
     if request.method != "POST":

@@ -23,6 +23,7 @@ class Command(BaseCommand):
         """Prepares."""
         try:
             settings.DATA.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_private()
             call_command("migrate", interactive=False, verbosity=0)
             if not settings.DEBUG:
                 _collect()
@@ -30,6 +31,13 @@ class Command(BaseCommand):
             raise CommandError(f"the database cannot be used: {_one_line(error)}") from error
         except OSError as error:
             raise CommandError(f"{error.filename or settings.DATA}: {error.strerror}") from error
+
+
+def _make_private() -> None:
+    """Makes the file of SQLite for its owner alone, also where others may look into the folder."""
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        Path(database["NAME"]).touch(mode=0o600)
 
 
 def _collect() -> None:
