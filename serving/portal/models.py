@@ -14,6 +14,7 @@ class Upload(models.Model):
         created: When it came.
         width: Pixels.
         height: Pixels.
+        sample: Whether it is one of the portal's own drawn samples, which are no data to train with.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -21,10 +22,15 @@ class Upload(models.Model):
     created = models.DateTimeField(auto_now_add=True, db_index=True)
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
+    sample = models.BooleanField(default=False)
 
 
 class Correction(models.Model):
     """A result that somebody said is wrong, with the right label and the consent to keep it for training.
+
+    No image is corrected twice for a task: its labels could contradict each other, and the face of a pair
+    would become several persons. By its hash it is known again, and by nothing else about it; a hash tells
+    nothing of a person to those who do not have the very same image, and goes with the correction.
 
     Attributes:
         id: Random; who knows it can take the correction back.
@@ -35,6 +41,8 @@ class Correction(models.Model):
             names of files.
         size: Bytes of the pictures.
         giver: Keyed hash of the session and the day, by which what one session gives in a day is counted.
+        sha256: Hash of the face or the picture that is kept, hexadecimal; of a pair the smaller one.
+        other_sha256: The larger one of a pair, so that their order means nothing; else empty.
         model: Version of the model that was corrected.
         created: When consent was given.
     """
@@ -46,8 +54,16 @@ class Correction(models.Model):
     name = models.CharField(max_length=20, unique=True)
     size = models.PositiveIntegerField()
     giver = models.CharField(max_length=64, db_index=True)
+    sha256 = models.CharField(max_length=64)
+    other_sha256 = models.CharField(max_length=64, default="", blank=True)
     model = models.CharField(max_length=80)
     created = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        """Finds images again."""
+
+        constraints = (models.UniqueConstraint(fields=["task", "sha256"], name="one_correction_an_image"),)
+        indexes = (models.Index(fields=["task", "other_sha256"], name="correction_other_image"),)
 
 
 class ApiKey(models.Model):

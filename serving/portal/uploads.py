@@ -23,13 +23,27 @@ class NoUpload(LookupError):
     """There is no such picture, or it is another session's, or its time is over: all the same to who asks."""
 
 
-def keep(session: SessionBase, picture: Picture) -> Upload:
-    """Keeps a picture for a session, in the place of the session's oldest one where it has many."""
+def keep(session: SessionBase, picture: Picture, *, sample: bool = False) -> Upload:
+    """Keeps a picture for a session, in the place of the session's oldest one where it has many.
+
+    Args:
+        session: Which may see it.
+        picture: What came through the door.
+        sample: Whether it is one of the portal's own.
+
+    Returns:
+        The record.
+
+    Raises:
+        OSError: It cannot be written; then nothing is kept.
+    """
     key = _key(session)
     if key is None or not session.exists(key):
         # A key that was not made here may be one that others know.
         session.create()
-    upload = Upload.objects.create(session=session.session_key, width=picture.width, height=picture.height)
+    upload = Upload.objects.create(
+        session=session.session_key, width=picture.width, height=picture.height, sample=sample
+    )
     try:
         _write(_file(upload.id), picture.jpeg)
     except OSError:

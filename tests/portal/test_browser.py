@@ -19,6 +19,9 @@ from portal_server import Portal, portal_server
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains
+from selenium.webdriver.common.actions import interaction
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
+from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -404,6 +407,93 @@ def test_a_wrong_answer_can_be_corrected_and_taken_back(browser, site):
     assert right in find(browser, ".receipt").text
     find(browser, ".receipt button").click()
     wait(browser, lambda _: "taken back" in find(browser, "h1").text)
+
+
+@pytest.mark.parametrize("kind", [interaction.POINTER_MOUSE, interaction.POINTER_TOUCH])
+def test_a_missed_face_is_drawn_on_the_picture(browser, site, kind):
+    open_page(browser, site, "detection/")
+    choose(browser, "image", sample("group"))
+    find(browser, "#start").click()
+    answered(browser)
+    start_to_correct(browser)
+    address = browser.current_url
+    first, second = drag(browser, kind, (0.1, 0.2), (0.4, 0.6)), drag(browser, kind, (0.9, 0.9), (0.5, 0.7))
+    assert_boxes(browser, [first, second])
+    find(browser, ".correction .undo").click()
+    assert_boxes(browser, [first])
+    # Also on the page of the result itself, in any direction, and no further than the picture.
+    browser.refresh()
+    answered(browser)
+    start_to_correct(browser)
+    find(browser, "textarea[name=missed]").send_keys("1,2,30,40")
+    beyond, inside = (
+        drag(browser, kind, (0.6, 0.5), (1.02, 0.8)),
+        drag(browser, kind, (0.62, 0.4), (0.8, 0.7)),
+    )
+    assert_boxes(browser, [[1, 2, 30, 40], beyond, inside])
+    assert browser.current_url == address, "a link of a face was followed"
+    find(browser, "input[name=consent]").click()
+    find(browser, ".correction-form button:not([type])").click()
+    wait(browser, lambda _: "/corrections/" in browser.current_url)
+    assert "faces in the picture" in find(browser, ".receipt").text
+    # So that it can be given once more.
+    find(browser, ".receipt button").click()
+    wait(browser, lambda _: "taken back" in find(browser, "h1").text)
+
+
+def test_the_picture_is_drawn_on_only_while_it_is_corrected(browser, site):
+    open_page(browser, site, "detection/")
+    choose(browser, "image", sample("group"))
+    find(browser, "#start").click()
+    answered(browser)
+    drag(browser, interaction.POINTER_MOUSE, (0.1, 0.2), (0.4, 0.6))
+    start_to_correct(browser)
+    assert_boxes(browser, [])
+    # A click on a face still leads to it.
+    find(browser, ".found .over").click()
+    assert browser.current_url.endswith("#face-1")
+    assert_boxes(browser, [])
+    find(browser, ".correction summary").click()
+    drag(browser, interaction.POINTER_MOUSE, (0.1, 0.2), (0.4, 0.6))
+    assert_boxes(browser, [])
+
+
+def start_to_correct(browser) -> None:
+    find(browser, ".correction summary").click()
+    wait(browser, lambda _: find(browser, ".correction .undo").is_displayed())
+
+
+def drag(browser, kind, start, end) -> list[float]:
+    """Draws on the picture, between shares of its sides; returns the box in its pixels."""
+    picture = find(browser, ".marked svg")
+    browser.execute_script("arguments[0].scrollIntoView({ block: 'center' })", picture)
+    left, top, shown_width, shown_height, width, height = browser.execute_script(
+        "const { left, top, width, height } = arguments[0].getBoundingClientRect();"
+        "const whole = arguments[0].viewBox.baseVal;"
+        "return [left, top, width, height, whole.width, whole.height]",
+        picture,
+    )
+    actions = ActionBuilder(browser, mouse=PointerInput(kind, kind), duration=50)
+    pointer = actions.pointer_action
+    places = [(left + x * shown_width, top + y * shown_height) for x, y in (start, end)]
+    pointer.move_to_location(*map(round, places[0])).pointer_down()
+    pointer.move_to_location(*map(round, places[1])).pointer_up()
+    actions.perform()
+    (x1, x2), (y1, y2) = (sorted(min(each, 1) for each in pair) for pair in zip(start, end, strict=True))
+    return [x1 * width, y1 * height, (x2 - x1) * width, (y2 - y1) * height]
+
+
+def assert_boxes(browser, expected) -> None:
+    """The textarea and the picture have these boxes, but for a rounding."""
+    lines = find(browser, "textarea[name=missed]").get_property("value").split()
+    assert len(lines) == len(expected)
+    for line, box in zip(lines, expected, strict=True):
+        assert [int(number) for number in line.split(",")] == pytest.approx(box, abs=4)
+    shapes = browser.execute_script(
+        "return [...document.querySelectorAll('.marked.drawable .missed')].map((each) =>"
+        " ['x', 'y', 'width', 'height'].map((name) => each.getAttribute(name)).join())"
+    )
+    assert shapes == lines
 
 
 def test_pages_of_models_and_of_the_api_obey_the_policy(browser, site):

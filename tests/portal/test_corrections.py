@@ -26,13 +26,14 @@ from pipelines.sources import reader_options
 from pipelines.tasks import TASKS
 from serving.portal.corrections import boxes, indexes, keeping, vocabulary
 from serving.portal.corrections.boxes import Box, BoxError
-from serving.portal.corrections.published import FORMS
+from serving.portal.corrections.published import LAYOUTS
 from serving.portal.corrections.spans import Busy, Spans
 from serving.portal.models import Correction
 
 pytestmark = pytest.mark.django_db
 
 NOBODY, ONE, TWO, DARK = (0, 0, 0), (90, 90, 90), (200, 200, 200), (30, 30, 30)
+BRIGHTER, BRIGHTEST = (96, 96, 96), (102, 102, 102)  # than ONE, for faces of which the models say the same
 FACE_TASKS = ("gender", "age", "emotion")
 NAMES = st.integers(0, 10**20 - 1).map("{:020d}".format)
 
@@ -125,7 +126,7 @@ def test_labels_and_codes_are_those_of_training():
     assert labels.RACES[int(vocabulary.UTKFACE_OTHER)] == "other"
     assert {GENDER_CODES[int(code)]: code for code in "01"} == vocabulary.UTKFACE_GENDER
     assert set(vocabulary.CELEBA_MALE) == set(labels.GENDERS)
-    assert set(FORMS) == set(TASKS) - {"synthesis"}
+    assert set(LAYOUTS) == set(TASKS) - {"synthesis"}
 
 
 # ---- each task, from the page to the reader
@@ -248,28 +249,27 @@ def test_without_faces_there_is_nothing_to_correct(client, served, name):
 
 
 def test_several_corrections_of_a_day_are_one_span(client, served):
-    forms = result_of(client, "everything", image=encoded(TWO))
-    for emotion in ("sad", "happy", "angry"):
-        kept(client, forms["emotion"], face=2, emotion=emotion)
-    for age in (1, 2, 2):
+    for emotion, age, colour in (("sad", 1, ONE), ("happy", 2, BRIGHTER), ("angry", 2, BRIGHTEST)):
+        forms = result_of(client, "everything", image=encoded(colour))
+        kept(client, forms["emotion"], emotion=emotion)
         kept(client, forms["age"], age=age, gender="male")
-    for face in (1, 2):
-        kept(client, forms["gender"], face=face, gender="female")
+        if colour != ONE:
+            kept(client, forms["gender"], gender="male")
     assert sorted(record.labels["emotion"] for record in records(served, "emotion")) == [
         "angry",
         "happy",
         "sad",
     ]
     assert sorted(record.labels["age"] for record in records(served, "age")) == [1, 2, 2]
-    assert [record.labels["gender"] for record in records(served, "gender")] == ["female", "female"]
+    assert [record.labels["gender"] for record in records(served, "gender")] == ["male", "male"]
     assert [len(list((served.DATA / "corrections" / task).iterdir())) for task in FACE_TASKS] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("task", list(FORMS))
+@pytest.mark.parametrize("task", list(LAYOUTS))
 def test_changes_of_parallel_threads_are_all_kept(tmp_path, task):
     spans, names = Spans(tmp_path), [f"{number:020d}" for number in range(12)]
     label = {"gender": "male", "age": 3, "emotion": "sad", "same": False, "boxes": [[1, 2, 3, 4]]}
-    contents = FORMS[task].contents(label, [encoded(ONE, (20, 20), "PNG"), encoded(DARK, (20, 20), "PNG")])
+    contents = LAYOUTS[task].contents(label, [encoded(ONE, (20, 20), "PNG"), encoded(DARK, (20, 20), "PNG")])
 
     def change(name):
         with spans.changing() as changes:
@@ -286,26 +286,26 @@ def test_changes_of_parallel_threads_are_all_kept(tmp_path, task):
 
 @pytest.mark.django_db(transaction=True)
 def test_two_people_at_once(served):
-    def give(colour):
+    def give(colours):
         client = Client()
-        form = result_of(client, "emotion", image=encoded(colour))["emotion"]
+        forms = [result_of(client, "emotion", image=encoded((colour,) * 3))["emotion"] for colour in colours]
         barrier.wait(60)
-        for _ in range(3):
+        for form in forms:
             kept(client, form, emotion="happy")
 
     barrier = threading.Barrier(2)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(give, [ONE, DARK]))
+        list(pool.map(give, [(30, 36, 42), (90, 96, 102)]))
     found = records(served, "emotion")
-    assert sorted(round(float(pixels(record.image).mean())) for record in found) == [30] * 3 + [90] * 3
+    assert sorted(round(float(pixels(record.image).mean())) for record in found) == [30, 36, 42, 90, 96, 102]
 
 
-@pytest.mark.parametrize("task", list(FORMS))
+@pytest.mark.parametrize("task", list(LAYOUTS))
 def test_a_reader_sees_whole_records_after_every_move(portal, monkeypatch, task):
     """Reads the span after every single move of a file, as a reader at that moment would."""
     label = {"gender": "male", "age": 3, "emotion": "sad", "same": False, "boxes": [[1, 2, 30, 40]]}
     picture = encoded(ONE, (112, 112), "JPEG" if task == "detection" else "PNG")
-    contents = FORMS[task].contents(label, [picture, picture])
+    contents = LAYOUTS[task].contents(label, [picture, picture])
     spans, seen, replace = Spans(portal.DATA / "corrections"), [], os.replace
 
     def move(source, target):
@@ -331,7 +331,7 @@ def test_a_reader_sees_whole_records_after_every_move(portal, monkeypatch, task)
 
 def test_a_killed_process_leaves_nothing_that_stays(tmp_path, monkeypatch):
     label = {"gender": "male"}
-    contents = FORMS["gender"].contents(label, [encoded(ONE, (112, 112), "PNG")])
+    contents = LAYOUTS["gender"].contents(label, [encoded(ONE, (112, 112), "PNG")])
     spans = Spans(tmp_path)
     with spans.changing() as changes:
         changes.add("gender", 20260102, "1" * 20, label, contents)
@@ -380,9 +380,8 @@ def test_the_receipt_says_what_was_kept(client, served):
 
 
 def test_a_correction_can_be_taken_back_by_its_address_alone(client, served):
-    forms = result_of(client, "everything", image=encoded(ONE))
-    first = kept(client, forms["emotion"], emotion="sad")
-    kept(client, forms["emotion"], emotion="happy")
+    first = kept(client, result_of(client, "emotion", image=encoded(ONE))["emotion"], emotion="sad")
+    kept(client, result_of(client, "emotion", image=encoded(DARK))["emotion"], emotion="happy")
     other = Client(enforce_csrf_checks=True)
     token = re.search('csrfmiddlewaretoken" value="([^"]+)', other.get(first).content.decode())[1]
     assert other.post(f"{first}withdraw/").status_code == 403
@@ -394,7 +393,7 @@ def test_a_correction_can_be_taken_back_by_its_address_alone(client, served):
     assert client.post(f"{first}withdraw/").status_code == 404
 
 
-@pytest.mark.parametrize("name", list(FORMS))
+@pytest.mark.parametrize("name", list(LAYOUTS))
 def test_the_last_one_that_is_taken_back_leaves_no_file(client, served, name):
     colours = {"first": encoded(ONE), "second": encoded(DARK)}
     form = result_of(client, name, **(colours if name == "verification" else {"image": encoded(ONE)}))[name]
@@ -524,6 +523,125 @@ def test_two_pictures_must_not_be_one(client, served):
     assert nothing_kept(served)
 
 
+def told_of_repeat(answer, what):
+    assert answer.status_code == 409
+    assert f"{what} has been corrected already; take that correction back first" in answer.content.decode()
+
+
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "verification"])
+def test_what_was_corrected_is_not_corrected_again(client, served, name):
+    what = "This picture" if name == "detection" else "This face"
+    right = {"gender": "male", "age": 1, "emotion": "sad", "missed": "1,1,9,9"}
+    place = kept(client, result_of(client, name, image=encoded(ONE))[name], **right)
+    # By another session, of another upload, with another label.
+    other = Client()
+    form = result_of(other, name, image=encoded(ONE))[name]
+    told_of_repeat(correct(other, form, **right), what)
+    told_of_repeat(correct(other, form, gender="male", age=2, emotion="happy", missed="2,2,9,9"), what)
+    assert Correction.objects.count() == len(records(served, name)) == 1
+    # Taken back, it may be given again.
+    client.post(f"{place}withdraw/")
+    kept(other, form, **right)
+    assert len(records(served, name)) == 1
+
+
+def test_a_face_of_a_pair_is_no_other_person_in_another_pair(client, served):
+    ones, darks, brighter = encoded(ONE), encoded(DARK), encoded((80, 80, 80))
+    first = kept(client, result_of(client, "verification", first=ones, second=darks)["verification"])
+    pairs = [(ones, darks), (darks, ones), (ones, brighter), (brighter, ones), (darks, brighter)]
+    for one, other in pairs:
+        somebody = Client()
+        form = result_of(somebody, "verification", first=one, second=other)["verification"]
+        told_of_repeat(correct(somebody, form), "One of these faces")
+    form = result_of(client, "verification", first=brighter, second=encoded(BRIGHTEST))["verification"]
+    kept(client, form)
+    client.post(f"{first}withdraw/")
+    kept(client, result_of(client, "verification", first=darks, second=ones)["verification"])
+    assert Correction.objects.count() == 2
+    found = records(served, "verification")
+    assert len({record.image for record in found}) == len(found) == 4
+
+
+def test_a_face_is_corrected_once_for_each_task(client, served):
+    forms = result_of(client, "everything", image=encoded(ONE))
+    kept(client, forms["gender"], gender="male")
+    kept(client, forms["emotion"], emotion="sad")
+    assert Correction.objects.values("sha256").distinct().count() == 1
+
+
+def test_a_second_click_gets_the_receipt_of_the_first(client, served):
+    form = result_of(client, "emotion", image=encoded(ONE))["emotion"]
+    first, second = (correct(client, form, emotion="sad") for _ in range(2))
+    assert second["Location"] == first["Location"]
+    assert Correction.objects.count() == 1
+
+
+def test_who_gave_a_correction_is_forgotten_after_the_day(client, served):
+    kept(client, result_of(client, "emotion", image=encoded(ONE))["emotion"], emotion="sad")
+    keeping.forget_givers()
+    assert Correction.objects.get().giver
+    Correction.objects.update(span=20200101)
+    keeping.forget_givers()
+    assert Correction.objects.get().giver == ""
+
+
+def test_an_index_that_others_have_changed_is_no_fault_of_the_portal(client, served):
+    place = kept(client, result_of(client, "emotion", image=encoded(ONE))["emotion"], emotion="sad")
+    [index] = (served.DATA / "corrections").rglob("fer2013_index.csv")
+    index.write_text("something else\n")
+    answer = client.post(f"{place}withdraw/")
+    assert answer.status_code == 503
+    assert Correction.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_parallel_corrections_of_a_face_one_is_kept(served):
+    def give(emotion):
+        client = Client()
+        form = result_of(client, "emotion", image=encoded(ONE))["emotion"]
+        barrier.wait(60)
+        return correct(client, form, emotion=emotion).status_code
+
+    emotions = ("sad", "happy", "angry")
+    barrier = threading.Barrier(len(emotions))
+    with ThreadPoolExecutor(len(emotions)) as pool:
+        assert sorted(pool.map(give, emotions)) == [303, 409, 409]
+    assert len(records(served, "emotion")) == Correction.objects.count() == 1
+
+
+def test_what_could_not_be_written_can_be_given_again(client, served, monkeypatch):
+    form = result_of(client, "emotion", image=encoded(ONE))["emotion"]
+    client.raise_request_exception = False
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", lambda *_: os.fsync(-1))
+        assert correct(client, form, emotion="sad").status_code == 500
+    kept(client, form, emotion="happy")
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_samples_are_not_corrected(client, served, name):
+    """By a form that was made for another picture: that of a sample has none."""
+    fields = ("first", "second") if name == "verification" else ("image",)
+    # Of a pair, one sample is enough.
+    files = {field: io.BytesIO(encoded(DARK)) for field in fields[1:]}
+    sent = client.post(f"/{name}/", {f"{fields[0]}-sample": "group", **files})
+    page = client.get(sent["Location"]).content.decode()
+    assert "drawn samples, which models are not trained with" in page
+    assert Forms(page).forms == []
+    own = result_of(client, name, **dict.fromkeys(fields, encoded(ONE)))[name]
+    right = {"gender": "male", "age": 1, "emotion": "sad", "missed": "1,1,9,9"}
+    answer = correct(client, {**own, **right, "upload": sent["Location"].split("/")[2]})
+    assert answer.status_code == 400
+    assert "drawn samples" in answer.content.decode()
+    assert nothing_kept(served)
+
+
+def test_a_file_beside_a_chosen_sample_is_no_sample(client, served):
+    sent = client.post("/gender/", {"image-sample": "group", "image": io.BytesIO(encoded(ONE))})
+    [form] = Forms(client.get(sent["Location"]).content.decode()).forms
+    kept(client, form, gender="male")
+
+
 @pytest.mark.parametrize("field", ["model", "detection"])
 def test_another_model_than_that_of_the_page(client, served, field):
     form = result_of(client, "gender", image=encoded(ONE))["gender"]
@@ -576,15 +694,18 @@ def test_switched_off(client, served):
 
 def test_a_session_may_give_so_many_in_a_day(client, served):
     served.SESSION_CORRECTIONS = 2
-    form = result_of(client, "emotion", image=encoded(ONE))["emotion"]
-    places = [kept(client, form, emotion=emotion) for emotion in ("sad", "happy")]
-    answer = correct(client, form, emotion="angry")
+    forms = [
+        result_of(client, "emotion", image=encoded(colour))["emotion"]
+        for colour in (ONE, BRIGHTER, BRIGHTEST)
+    ]
+    places = [kept(client, form, emotion="sad") for form in forms[:2]]
+    answer = correct(client, forms[2], emotion="angry")
     assert answer.status_code == 429
     assert "at most 2" in answer.content.decode()
     other = Client()
-    kept(other, result_of(other, "emotion", image=encoded(ONE))["emotion"], emotion="angry")
+    kept(other, result_of(other, "emotion", image=encoded(DARK))["emotion"], emotion="sad")
     client.post(f"{places[0]}withdraw/")
-    kept(client, form, emotion="angry")
+    kept(client, forms[2], emotion="angry")
     assert len(records(served, "emotion")) == 3
 
 
@@ -592,9 +713,9 @@ def test_a_session_may_give_so_many_in_a_day(client, served):
 def test_all_together_are_bounded(client, served, limit, value):
     setattr(served, limit, value)
     given = 0
-    for _ in range(8):
+    for number in range(8):
         other = Client()
-        form = result_of(other, "emotion", image=encoded(ONE))["emotion"]
+        form = result_of(other, "emotion", image=encoded((60 + 6 * number,) * 3))["emotion"]
         given += correct(other, form, emotion="sad").status_code == 303
     assert given == Correction.objects.count() == len(records(served, "emotion"))
     assert 1 <= given < 8
@@ -608,8 +729,8 @@ def test_the_command_lists_what_there_is(client, served, capsys):
     assert "no corrections" in capsys.readouterr().out
     forms = result_of(client, "everything", image=encoded(ONE))
     kept(client, forms["emotion"], emotion="sad")
-    kept(client, forms["emotion"], emotion="happy")
     kept(client, forms["age"], age=1, gender="male")
+    kept(client, result_of(client, "emotion", image=encoded(DARK))["emotion"], emotion="happy")
     call_command("corrections")
     told = capsys.readouterr().out
     root = served.DATA / "corrections"
@@ -679,19 +800,19 @@ BOX_LINES = st.lists(st.tuples(*[st.integers(0, 9999)] * 4), max_size=5)
 
 @given(st.dictionaries(NAMES, st.sampled_from(vocabulary.GENDERS)))
 def test_the_list_of_celeba(entries):
-    rows = dict(FORMS["gender"].row(name, {"gender": gender}) for name, gender in entries.items())
+    rows = dict(LAYOUTS["gender"].row(name, {"gender": gender}) for name, gender in entries.items())
     assert indexes.parse_celeba(indexes.render_celeba(rows)) == rows
 
 
 @given(st.dictionaries(NAMES, st.sampled_from(vocabulary.EMOTIONS)))
 def test_the_index_of_fer2013(entries):
-    rows = dict(FORMS["emotion"].row(name, {"emotion": emotion}) for name, emotion in entries.items())
+    rows = dict(LAYOUTS["emotion"].row(name, {"emotion": emotion}) for name, emotion in entries.items())
     assert indexes.parse_fer(indexes.render_fer(rows)) == rows
 
 
 @given(st.dictionaries(NAMES, BOX_LINES))
 def test_the_annotation_of_wider_face(entries):
-    rows = dict(FORMS["detection"].row(name, {"boxes": found}) for name, found in entries.items())
+    rows = dict(LAYOUTS["detection"].row(name, {"boxes": found}) for name, found in entries.items())
     assert indexes.parse_wider(indexes.render_wider(rows)) == rows
 
 

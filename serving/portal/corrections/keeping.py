@@ -4,22 +4,27 @@ The record in the database is made before the files and deleted after them: what
 record by which it can be taken back.
 """
 
+import hashlib
+import json
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from serving.portal.corrections.published import FORMS, Content, Label
+from serving.portal.corrections.indexes import BadIndex
+from serving.portal.corrections.published import LAYOUTS, Content, Label
 from serving.portal.corrections.refused import Refused
 from serving.portal.corrections.spans import Busy, Spans
 from serving.portal.models import Correction
 
 _DIGITS = 20
 _SALT = "serving.portal.corrections"
+_WHAT = {"detection": "This picture", "verification": "One of these faces"}
 
 
 def spans() -> Spans:
@@ -41,18 +46,32 @@ def keep(session_key: str, task: str, label: Label, images: Sequence[bytes], mod
         The record.
 
     Raises:
-        Refused: So many are not taken, or others keep the spans for too long.
+        Refused: An image of it is kept already, so many are not taken, or others keep the spans for too long.
         OSError: It cannot be written; then nothing is kept.
     """
-    contents = FORMS[task].contents(label, images)
+    contents = LAYOUTS[task].contents(label, images)
     size = sum(map(_size, contents))
     span = int(timezone.now().strftime("%Y%m%d"))
     giver = salted_hmac(_SALT, f"{session_key}/{span}", algorithm="sha256").hexdigest()
+    hashes = sorted(hashlib.sha256(image).hexdigest() for image in images)
     try:
         with spans().changing() as changes:
+            sent_before = _same(giver, task, label, hashes)
+            if sent_before:
+                # A second click gets the receipt of the first.
+                return sent_before
+            _check_new(task, hashes)
             _check_room(giver, span, size)
             correction = Correction.objects.create(
-                task=task, span=span, label=label, name=_name(), size=size, giver=giver, model=model
+                task=task,
+                span=span,
+                label=label,
+                name=_name(),
+                size=size,
+                giver=giver,
+                sha256=hashes[0],
+                other_sha256="".join(hashes[1:]),
+                model=model,
             )
             try:
                 changes.add(task, span, correction.name, label, contents)
@@ -60,7 +79,7 @@ def keep(session_key: str, task: str, label: Label, images: Sequence[bytes], mod
                 changes.remove(task, span, correction.name, label)
                 correction.delete()
                 raise
-    except Busy as error:
+    except (Busy, BadIndex) as error:
         raise _busy() from error
     return correction
 
@@ -76,13 +95,43 @@ def withdraw(correction: Correction) -> None:
         with spans().changing() as changes:
             changes.remove(correction.task, correction.span, correction.name, correction.label)
             correction.delete()
-    except Busy as error:
+    except (Busy, BadIndex) as error:
         raise _busy() from error
 
 
 def is_there(correction: Correction) -> bool:
     """Tells whether a correction is still in its span."""
     return spans().has(correction.task, correction.span, correction.name)
+
+
+def forget_givers() -> None:
+    """Forgets who gave the corrections of other days: it is known only to bound what one gives in a day."""
+    today = int(timezone.now().strftime("%Y%m%d"))
+    Correction.objects.exclude(span=today).exclude(giver="").update(giver="")
+
+
+def _same(giver: str, task: str, label: Label, hashes: Sequence[str]) -> Correction | None:
+    kept = Correction.objects.filter(
+        giver=giver, task=task, sha256=hashes[0], other_sha256="".join(hashes[1:])
+    ).first()
+    return kept if kept is not None and kept.label == _as_kept(label) else None
+
+
+def _as_kept(label: Label) -> Any:
+    """Returns a label as the database gives it back: lists in the place of tuples."""
+    return json.loads(json.dumps(label))
+
+
+def _check_new(task: str, hashes: Sequence[str]) -> None:
+    """Refuses an image that is kept for the task; nobody else can keep it meanwhile, as spans are locked."""
+    known = Q(sha256__in=hashes) | Q(other_sha256__in=hashes)
+    if Correction.objects.filter(known, task=task).exists():
+        raise Refused(
+            f"{_WHAT.get(task, 'This face')} has been corrected already; take that correction back first, if "
+            "it was wrong.",
+            409,
+            "corrected_already",
+        )
 
 
 def _check_room(giver: str, span: int, size: int) -> None:

@@ -131,7 +131,7 @@ class _WiderFace(Form):
         return f"{self._event}/{name}.jpg", "\n".join(lines)
 
 
-FORMS: dict[str, Form] = {
+LAYOUTS: dict[str, Form] = {
     "detection": _WiderFace(),
     "verification": _Persons(),
     "gender": _CelebA(),

@@ -1,5 +1,8 @@
 """Why a correction is not kept."""
 
+OF_A_SAMPLE = "This is one of the portal's drawn samples, which models are not trained with."
+"""Drawn pictures stay apart from those of people."""
+
 
 class Refused(ValueError):
     """A correction that is not kept; the message tells a person why.

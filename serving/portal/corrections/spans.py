@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from serving.portal.corrections.indexes import Index
-from serving.portal.corrections.published import FORMS, Content, Form, Label
+from serving.portal.corrections.published import LAYOUTS, Content, Form, Label
 
 _LOCK, _WORKSHOP = ".lock", ".incoming"
 _ONLY_OWNER, _OWNERS_FOLDER = 0o600, 0o700
@@ -42,7 +42,7 @@ class Changes:
         """Adds a correction.
 
         Args:
-            task: Of FORMS.
+            task: Of LAYOUTS.
             span: The day as YYYYMMDD.
             name: 20 random digits.
             label: What is right.
@@ -52,7 +52,7 @@ class Changes:
             OSError: It cannot be written; parts of it may have been.
             BadIndex: The span's index was changed by others.
         """
-        form, folder = FORMS[task], _folder(self._root, task, span)
+        form, folder = LAYOUTS[task], _folder(self._root, task, span)
         if folder.is_dir():
             self._put(form, folder, name, label, contents)
             return
@@ -76,7 +76,7 @@ class Changes:
             BadIndex: The span's index was changed by others.
         """
         self.tidy()  # of an addition that failed
-        form, folder = FORMS[task], _folder(self._root, task, span)
+        form, folder = LAYOUTS[task], _folder(self._root, task, span)
         if not folder.is_dir():
             return
         if not _names(form, folder) - {name}:
@@ -168,11 +168,11 @@ class Spans:
         folder = self.folder(task)
         numbers = [_SPAN.fullmatch(child.name) for child in folder.iterdir()] if folder.is_dir() else []
         spans = sorted(int(match[1]) for match in numbers if match)
-        return {span: len(_names(FORMS[task], _folder(self._root, task, span))) for span in spans}
+        return {span: len(_names(LAYOUTS[task], _folder(self._root, task, span))) for span in spans}
 
     def has(self, task: str, span: int, name: str) -> bool:
         """Tells whether a correction is there; an operator may have removed it with its span."""
-        return name in _names(FORMS[task], _folder(self._root, task, span))
+        return name in _names(LAYOUTS[task], _folder(self._root, task, span))
 
 
 def _folder(root: Path, task: str, span: int) -> Path:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from serving.portal import uploads
 from serving.portal.corrections import asking, keeping
 from serving.portal.corrections.forms import FORMS
-from serving.portal.corrections.refused import Refused
+from serving.portal.corrections.refused import OF_A_SAMPLE, Refused
 from serving.portal.model_server import assessor
 from serving.portal.models import Correction
 from serving.portal.throttling import throttled
@@ -86,7 +86,7 @@ def _take(request: HttpRequest) -> Correction:
     """Keeps what a form tells.
 
     Raises:
-        Refused: It is incomplete or wrong, or there is no room.
+        Refused: It is incomplete or wrong, of a sample, given already, or there is no room.
         NoUpload: The picture is not there, or another session's.
         ServerError: A model did not answer.
     """
@@ -98,7 +98,10 @@ def _take(request: HttpRequest) -> Correction:
         raise Refused(form.problem())
     told = form.cleaned_data
     ids = [told[field] for field in ("upload", "second") if field in told]
-    pictures = [uploads.open_picture(uploads.find(request.session, each)) for each in ids]
+    found = [uploads.find(request.session, each) for each in ids]
+    if any(upload.sample for upload in found):
+        raise Refused(OF_A_SAMPLE)
+    pictures = [uploads.open_picture(upload) for upload in found]
     corrected = asking.ask(assessor(), task, pictures, told)
     key = request.session.session_key or ""
     return keeping.keep(key, task, corrected.label, corrected.images, corrected.model)

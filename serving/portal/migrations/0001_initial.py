@@ -31,6 +31,17 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='Upload',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('session', models.CharField(db_index=True, max_length=40)),
+                ('created', models.DateTimeField(auto_now_add=True, db_index=True)),
+                ('width', models.PositiveIntegerField()),
+                ('height', models.PositiveIntegerField()),
+                ('sample', models.BooleanField(default=False)),
+            ],
+        ),
+        migrations.CreateModel(
             name='Correction',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
@@ -40,18 +51,14 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=20, unique=True)),
                 ('size', models.PositiveIntegerField()),
                 ('giver', models.CharField(db_index=True, max_length=64)),
+                ('sha256', models.CharField(max_length=64)),
+                ('other_sha256', models.CharField(blank=True, default='', max_length=64)),
                 ('model', models.CharField(max_length=80)),
                 ('created', models.DateTimeField(auto_now_add=True)),
             ],
-        ),
-        migrations.CreateModel(
-            name='Upload',
-            fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('session', models.CharField(db_index=True, max_length=40)),
-                ('created', models.DateTimeField(auto_now_add=True, db_index=True)),
-                ('width', models.PositiveIntegerField()),
-                ('height', models.PositiveIntegerField()),
-            ],
+            options={
+                'indexes': [models.Index(fields=['task', 'other_sha256'], name='correction_other_image')],
+                'constraints': [models.UniqueConstraint(fields=('task', 'sha256'), name='one_correction_an_image')],
+            },
         ),
     ]

@@ -7,6 +7,7 @@ from django import template
 
 from serving.portal.assessment.assessor import FACE_TASKS
 from serving.portal.corrections.forms import FORMS, CorrectionForm
+from serving.portal.corrections.refused import OF_A_SAMPLE
 from serving.portal.models import Correction
 
 register = template.Library()
@@ -22,6 +23,13 @@ def correction_forms(context: Mapping[str, Any]) -> list[CorrectionForm]:
         return _detection(context)
     shown = [task for task in FACE_TASKS if task in application.tasks and context["faces"]]
     return [_form(task, context["upload"], models, len(context["faces"])) for task in shown]
+
+
+@register.simple_tag(takes_context=True)
+def why_no_correction(context: Mapping[str, Any]) -> str:
+    """Returns why the answers of a result page cannot be corrected; empty where they can."""
+    uploads = [side["upload"] for side in context["sides"]] if "sides" in context else [context["upload"]]
+    return OF_A_SAMPLE if any(upload.sample for upload in uploads) else ""
 
 
 @register.filter

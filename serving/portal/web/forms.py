@@ -42,10 +42,11 @@ def take_pictures(request: HttpRequest, fields: Mapping[str, str]) -> list[Uploa
     with stages.timed(request, "decoding"):
         pictures = [_receive(request, field, what) for field, what in fields.items()]
     with stages.timed(request, "keeping"):
-        return [uploads.keep(request.session, picture) for picture in pictures]
+        return [uploads.keep(request.session, picture, sample=sample) for picture, sample in pictures]
 
 
-def _receive(request: HttpRequest, field: str, what: str) -> Picture:
+def _receive(request: HttpRequest, field: str, what: str) -> tuple[Picture, bool]:
+    """Returns the picture of a field, and whether it is a sample."""
     sample = request.POST.get(f"{field}-sample", "")
     file = request.FILES.get(field)
     if file is None and not sample:
@@ -53,7 +54,9 @@ def _receive(request: HttpRequest, field: str, what: str) -> Picture:
     if file is None and sample not in BY_NAME:
         raise FormError("There is no such sample.", field)
     try:
-        return receive(file.read() if file is not None else BY_NAME[sample].read())
+        if file is not None:
+            return receive(file.read()), False
+        return receive(BY_NAME[sample].read()), True
     except BadImage as error:
         raise FormError(str(error), field) from error
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from serving.portal.corrections import keeping
-from serving.portal.corrections.published import FORMS
+from serving.portal.corrections.published import LAYOUTS
 
 
 class Command(BaseCommand):
@@ -20,7 +20,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Lists."""
         spans = keeping.spans()
-        found = {task: spans.counts(task) for task in FORMS}
+        found = {task: spans.counts(task) for task in LAYOUTS}
         if not any(found.values()):
             self.stdout.write("no corrections")
             return

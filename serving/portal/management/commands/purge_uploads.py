@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, close_old_connections
 
 from serving.portal import throttling, uploads
+from serving.portal.corrections import keeping
 
 _LONGEST = 24 * 3600.0
 
@@ -31,6 +32,7 @@ class Command(BaseCommand):
                 gone = uploads.purge()
                 SessionStore.clear_expired()
                 throttling.forget_idle()
+                keeping.forget_givers()
             except (DatabaseError, OSError) as error:
                 if not options["every"]:
                     raise

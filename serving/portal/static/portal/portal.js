@@ -367,6 +367,95 @@ function light(target, on) {
   for (const each of result.querySelectorAll(`[data-face="${number}"]`)) each.classList.toggle("lit", on);
 }
 
+// ---- faces that were missed, drawn on the picture
+
+const BOX = /^\s*\d+(\s*,\s*\d+){3}\s*$/;
+const CLICK = 4;
+
+function rectangle(numbers) {
+  const shape = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  shape.setAttribute("class", "missed");
+  ["x", "y", "width", "height"].forEach((name, place) => shape.setAttribute(name, numbers[place]));
+  return shape;
+}
+
+/* Lets boxes be drawn while the form is open: the textarea has them, and the picture shows what it has. */
+function offerDrawing(details, lines) {
+  const figure = result.querySelector(".marked");
+  const picture = figure.querySelector("svg");
+  const shapes = picture.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "g"));
+  let box = null;
+  let drew = false;
+
+  const written = () => lines.value.split("\n").filter((line) => line.trim());
+  const render = () => {
+    const boxes = written().filter((line) => BOX.test(line)).map((line) => line.split(",").map(Number));
+    shapes.replaceChildren(...(box ? [...boxes, box] : boxes).map(rectangle));
+  };
+  const write = (all) => {
+    lines.value = all.join("\n");
+    render();
+  };
+  /* Where a pointer is, in whole pixels of the picture; one that left it is at its edge. */
+  const place = (event) => {
+    const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(picture.getScreenCTM().inverse());
+    const { width, height } = picture.viewBox.baseVal;
+    return [[point.x, width], [point.y, height]].map(([at, end]) => Math.round(Math.min(Math.max(at, 0), end)));
+  };
+  const press = (event) => {
+    drew = false;
+    if (event.button !== 0 || !event.isPrimary || !details.open) return;
+    const [x, y] = place(event);
+    // Of the document, since a box may be drawn beyond the edge.
+    const listening = new AbortController();
+    const stop = () => {
+      listening.abort();
+      box = null;
+      render();
+    };
+    const move = (moved) => {
+      const [right, bottom] = place(moved);
+      const [width, height] = [Math.abs(right - x), Math.abs(bottom - y)];
+      // A click on a face stays one.
+      const wide = Math.min(width, height) * picture.getScreenCTM().a >= CLICK;
+      box = wide ? [Math.min(x, right), Math.min(y, bottom), width, height] : null;
+      render();
+    };
+    const release = () => {
+      if (box) {
+        write([...written(), box.join(",")]);
+        announce("A face was added.");
+        drew = true;
+      }
+      stop();
+    };
+    for (const [name, react] of Object.entries({ pointermove: move, pointerup: release, pointercancel: stop })) {
+      const mine = (each) => { if (each.pointerId === event.pointerId) react(each); };
+      document.addEventListener(name, mine, { signal: listening.signal });
+    }
+  };
+
+  for (const each of details.querySelectorAll(".with-script")) each.hidden = false;
+  details.querySelector(".undo").addEventListener("click", () => write(written().slice(0, -1)));
+  lines.addEventListener("input", render);
+  picture.addEventListener("pointerdown", press);
+  // What ends on the face where it began is no click on that face's link; the keyboard's clicks have no detail.
+  picture.addEventListener("click", (event) => { if (drew && event.detail) event.preventDefault(); });
+  picture.addEventListener("dragstart", (event) => event.preventDefault());
+  render();
+}
+
+/* The form may come with an answer; that it opens does not bubble. */
+result?.addEventListener("toggle", ({ target: details }) => {
+  const lines = details.querySelector("textarea[name=missed]");
+  if (!lines) return;
+  const figure = result.querySelector(".marked");
+  figure.classList.toggle("drawable", details.open);
+  if (details.dataset.drawable) return;
+  details.dataset.drawable = "yes";
+  offerDrawing(details, lines);
+}, true);
+
 /* Back and forward; moves within the page change nothing. */
 window.addEventListener("popstate", () => {
   if (location.pathname + location.search !== shown) location.reload();
