@@ -28,8 +28,12 @@ _SHARED = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says what `make test` may run side by side: files, but those that share a run together."""
+    """Says what `make test` may run side by side: files, but those that share a run together.
+
+    Before xdist looks at the marks, which it does no later than other plugins' hooks.
+    """
     fixtures: dict[Path, set[str]] = {}
     for item in items:
         fixtures.setdefault(item.path, set()).update(getattr(item, "fixturenames", ()))

@@ -21,7 +21,8 @@ from serving.rollout import refresh
 from serving.rollout.model_config import workspace_roots
 
 DOWN = "The models do not answer right now. Your picture is kept; please try again in a moment."
-BUSY = "Too much is being asked of the models right now. Please try again in a moment."
+DOWN_WITHOUT = "The models do not answer right now. Please try again in a moment."
+BUSY = "Too much is being asked right now. Please try again in a moment."
 SECONDS = 10.0
 
 
@@ -75,7 +76,7 @@ def test_a_server_that_comes_goes_and_comes_back(workspace, tmp_path):
         fragment = visitor.get(result, fragment=True)
         assert_unavailable(fragment)
         assert "<html" not in fragment.text
-        assert_unavailable(visitor.get("/synthesis/?count=4&seed=1"))
+        assert_unavailable(visitor.get("/synthesis/?count=4&seed=1"), DOWN_WITHOUT)
         pair = visitor.send("verification", first=encoded(), second=encoded()).headers["Location"]
         assert_unavailable(visitor.get(pair))
 

@@ -103,7 +103,9 @@ def test_age_is_that_of_the_saved_model(
 def test_distances_are_those_of_the_embeddings(client: Client, images: list[bytes]) -> None:
     pairs = list(zip(images, images[1:] + images[:1], strict=True))
     answers = client.verify([*pairs, (images[0], images[0])])
-    assert answers[-1].cosine_distance == answers[-1].euclidean_distance == 0.0
+    # Not to the last bit: the two towers may round differently.
+    assert answers[-1].cosine_distance == pytest.approx(0.0, abs=SCORES)
+    assert answers[-1].euclidean_distance == pytest.approx(0.0, abs=SCORES)
     assert answers[-1].is_match
     embeddings = client.embed(images)
     expected = 1.0 - (embeddings * np.roll(embeddings, -1, axis=0)).sum(axis=1)

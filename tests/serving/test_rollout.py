@@ -587,8 +587,12 @@ def test_a_disk_that_is_full_takes_all_back(place: Place, monkeypatch: pytest.Mo
         raise OSError("the disk is full")
 
     rollout.promote(place.site, "m", 1, say=place.say)
-    monkeypatch.setattr(rollout_config, "write_atomically", fail)
-    with pytest.raises(RolloutFailed, match=r"disk is full.*version 1 .stable. still serves"):
+    # Undone at once: what cleans up after the test writes too.
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(RolloutFailed, match=r"disk is full.*version 1 .stable. still serves"),
+    ):
+        patch.setattr(rollout_config, "write_atomically", fail)
         rollout.promote(place.site, "m", 2, say=place.say)
     assert place.ask("m", STABLE) == (1, 2.0)
     place.wait_for_loaded("m", 1)
