@@ -19,6 +19,7 @@ WIDTHS = {"wide": 1280, "phone": 360}
 THEMES = ("light", "dark")
 SECONDS = 30
 _HEIGHT = 900
+_SAMPLES = Path(__file__).resolve().parents[1] / "serving" / "portal" / "static" / "portal" / "samples"
 _NOTHING = "00000000-0000-4000-8000-000000000000"
 
 PLAIN = {
@@ -89,6 +90,13 @@ class Visit:
             self._browser.find_element(By.CSS_SELECTOR, selector).click()
         self.wait()
 
+    def upload(self, sample: str) -> None:
+        """Sends a sample as a file of somebody's own, which may be corrected."""
+        file = _SAMPLES / f"{sample}.jpg"
+        self._browser.find_element(By.ID, "image-file").send_keys(str(file))
+        self._browser.find_element(By.ID, "start").click()
+        self.wait()
+
     def draw(self) -> None:
         """Has faces drawn."""
         self._browser.find_element(By.ID, "id_seed").send_keys("7")
@@ -149,7 +157,7 @@ def pages(visit: Visit) -> Iterator[str]:
             yield name
     if visit.wants("receipt"):
         visit.open("emotion/")
-        visit.send({"image": "bob"})
+        visit.upload("bob")
         visit.correct()
         yield "receipt"
     if visit.wants("synthesis-result"):
