@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from model_servers import PROJECT
@@ -108,3 +109,21 @@ def test_a_database_that_does_not_answer(silent, tmp_path, hangs):
         assert seconds < 5
     assert "hidden" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_askers_at_the_same_time_tell_the_log_once(monkeypatch, caplog):
+    from serving.portal.operations import probes
+
+    class Slow(dict):
+        def get(self, name):
+            before = super().get(name)
+            time.sleep(0.05)
+            return before
+
+    monkeypatch.setattr(probes, "_last", Slow())
+    answer = Future()
+    answer.set_exception(LookupError())
+    caplog.set_level("INFO", "portal.probes")
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: probes._told("models", answer), range(8))) == {"failed"}
+    assert [record.getMessage() for record in caplog.records] == ["models: failed (LookupError)"]

@@ -1,6 +1,7 @@
 """/healthz and /readyz, for whoever keeps the portal running."""
 
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 
@@ -18,6 +19,7 @@ _ALL_SECONDS, _MODEL_SECONDS = 1.8, 1.5
 _log = logging.getLogger("portal.probes")
 # What was told last of each part: only what changes is logged.
 _last: dict[str, str] = {}
+_last_lock = threading.Lock()
 
 
 class NoProbes(logging.Filter):
@@ -69,12 +71,13 @@ def _told(name: str, answer: "Future[None]") -> str:
         error = answer.exception()
         # The text of an error may name hosts and users.
         told, why = (FAILED, type(error).__name__) if error else (OK, "answers")
-    before = _last.get(name)
+    with _last_lock:
+        before = _last.get(name)
+        _last[name] = told
     if before != told and (before, told) != (None, OK):
         # What has not answered yet is only starting.
         level = logging.WARNING if before == OK else logging.INFO
         _log.log(level, "%s: %s (%s)", name, told, why)
-    _last[name] = told
     return told
 
 
