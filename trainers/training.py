@@ -115,8 +115,10 @@ def shuffled_batches(
     steps = max(1, images // batch_size)
 
     def pick(records: tf.data.Dataset) -> tf.data.Dataset:
+        if images < count and count > SHUFFLE:
+            records = _sample(records, images / count, settings["seed"])
         # Anew each epoch, so that the first images are other ones each time.
-        return records.shuffle(min(count, SHUFFLE), seed=settings["seed"]).take(images)
+        return records.shuffle(min(count, SHUFFLE), seed=settings["seed"]).repeat().take(images)
 
     decoded = examples(lambda records: records)
     in_memory = fits_in_memory(decoded, count)
@@ -125,6 +127,16 @@ def shuffled_batches(
     batches = shuffled.batch(batch_size, drop_remainder=images >= batch_size)
     # Lost by unbatch. Without it Keras finds the end of an epoch by a step too many, which may count.
     return batches.apply(tf.data.experimental.assert_cardinality(steps)), steps
+
+
+def _sample(records: tf.data.Dataset, share: float, seed: int) -> tf.data.Dataset:
+    """Keeps about a share of the records, other ones each epoch.
+
+    Where not all fit into the buffer of shuffling, an epoch of the first ones would never reach the last.
+    """
+    draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)  # whole numbers below 2**32
+    kept = tf.data.Dataset.zip((records, draws)).filter(lambda _, draw: draw < int(share * 2**32))
+    return kept.map(lambda record, _: record)
 
 
 def count_examples(patterns: list[str]) -> int:

@@ -299,6 +299,22 @@ def test_a_training_that_stopped_early_is_not_trained_again(tmp_path):
     assert feed.begun == 3
 
 
+def test_epochs_of_a_part_reach_all_records_also_where_they_do_not_fit_into_the_buffer(monkeypatch):
+    monkeypatch.setattr(training, "SHUFFLE", 50)
+    numbers = tf.data.Dataset.range(400)
+    batches, steps = training.shuffled_batches(
+        lambda pick: pick(numbers).batch(10),
+        400,
+        {"batch_size": 10, "images_per_epoch": 40, "seed": 1},
+    )
+    epochs = [np.concatenate([batch.numpy() for batch in batches]) for _ in range(100)]
+    assert {len(epoch) for epoch in epochs} == {10 * steps} == {40}
+    seen = np.bincount(np.concatenate(epochs), minlength=400)
+    # Each record is expected ten times; those at the end not less often than those at the start.
+    assert seen.min() > 0
+    assert np.abs(seen.reshape(4, 100).mean(axis=1) - 10).max() < 2
+
+
 @pytest.mark.parametrize(
     ("count", "images_per_epoch", "steps"), [(300, 0, 37), (5, 0, 1), (300, 80, 10), (300, 1000, 37)]
 )
