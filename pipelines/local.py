@@ -9,10 +9,10 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from components.infra_report import InfraReport
 from data_validation.errors import InputError, one_line
@@ -208,6 +208,8 @@ def _record(
     outputs = {node.node: node.outputs for node in nodes}
     if "EvaluationReport" in outputs:
         record = _with_report(record, outputs["EvaluationReport"]["report"])
+    elif "Evaluator" in outputs:
+        record = replace(record, verdicts=_verdicts(request, outputs["Evaluator"]["evaluation"]))
     if "Evaluator" in outputs:
         record = _with_blessing(record, Path(outputs["Evaluator"]["blessing"]))
     if "InfraValidator" in outputs:
@@ -224,6 +226,16 @@ def _with_report(record: RunRecord, report: str) -> RunRecord:
         verdicts=tuple(metrics["verdicts"]),
         report=report,
     )
+
+
+def _verdicts(request: RunRequest, evaluation: str) -> tuple[dict[str, Any], ...]:
+    """Explains the Evaluator's blessing, where no report has done so."""
+    from components.evaluation.assessments import assessment
+
+    task = request.task
+    judge = assessment(task.assessment, task.label, task.classes)
+    judged = judge.verdicts(evaluation, asdict(request.settings.evaluation))
+    return tuple(verdict.as_dict() for verdict in judged)
 
 
 def _with_blessing(record: RunRecord, blessing: Path) -> RunRecord:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import tensorflow_model_analysis as tfma
@@ -35,6 +35,10 @@ class Verdict:
     def found(self) -> str:
         """The value as text."""
         return "no earlier blessed model" if self.value is None else f"{self.value:.4f}".removesuffix(".0000")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns it as records and reports hold it: with `found`."""
+        return {**asdict(self), "found": self.found}
 
 
 @dataclass(frozen=True)

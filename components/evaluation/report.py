@@ -1,6 +1,5 @@
 """Rebuilds the report's tables and figures from what the pipeline measured."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -140,7 +139,7 @@ def _metrics(
         "slices": slices,
         "selection": slices[slice_name(SELECTION_SLICE)],
         "test": slices[slice_name(TEST_SLICE)],
-        "verdicts": [{**dataclasses.asdict(verdict), "found": verdict.found} for verdict in judged],
+        "verdicts": [verdict.as_dict() for verdict in judged],
         "epochs": len(history),
         "training_seconds": sum(row["seconds"] for row in history),
         "records": account.total("records"),
