@@ -159,13 +159,15 @@ def check_answer(browser, name) -> None:
     if name == "detection":
         assert "% sure" in shown
         assert count(browser, "#result svg circle") >= 5
+    said = [text.lower() for text in texts(browser, "#result .said")]
+    assert bool(said) == (name in ("gender", "age", "emotion"))
     if name == "gender":
-        assert {text.lower() for text in texts(browser, "#result .said")} <= {"female", "male"}
+        assert set(said) <= {"female", "male"}
     if name == "age":
-        assert all(text.endswith(" years") for text in texts(browser, "#result .said"))
+        assert all(text.endswith(" years") for text in said)
         assert "probably" in shown
     if name == "emotion":
-        assert {text.lower() for text in texts(browser, "#result .said")} <= set(portal_models.EMOTIONS)
+        assert set(said) <= set(portal_models.EMOTIONS)
         assert count(browser, "#result .face:first-of-type .bars > div") == 7
     if name == "everything":
         assert texts(browser, "#result .face:first-of-type dt")[:3] == ["Gender", "Age", "Emotion"]
@@ -206,6 +208,8 @@ def test_a_picture_is_answered_without_scripts(plain, site, name):
 
 
 def check_answer_without_scripts(browser, name) -> None:
+    # The page's own script, had it run, would have marked it.
+    assert count(browser, "html.scripted") == 0
     wait(browser, lambda _: count(browser, "#result .answer") == 1)
     assert count(browser, "#result svg [data-face]") >= 1
     if name != "detection":
@@ -247,11 +251,14 @@ def test_faces_are_drawn(browser, site):
     assert struct.unpack(">II", sheet.content[16:24]) == (2 * 64, 2 * 76)
     first = find(browser, ".drawn-faces img").get_attribute("src")
     find(browser, "#another-seed").click()
-    wait(browser, lambda _: first not in [face.get_attribute("src") for face in faces(browser)])
+    wait(browser, lambda _: first not in drawn(browser))
+    assert len(drawn(browser)) == 4
 
 
-def faces(browser):
-    return browser.find_elements(By.CSS_SELECTOR, ".drawn-faces img")
+def drawn(browser) -> list[str]:
+    """Addresses of the generated faces on the page, once there are any."""
+    wait(browser, lambda _: count(browser, ".drawn-faces img, #result .problem"))
+    return [face.get_attribute("src") for face in browser.find_elements(By.CSS_SELECTOR, ".drawn-faces img")]
 
 
 def test_faces_are_drawn_without_scripts(plain, site):
@@ -317,25 +324,88 @@ def tab_to(browser, selector, most=60):
     raise AssertionError(f"{selector} cannot be reached by Tab")
 
 
-def test_everything_can_be_done_by_keyboard(browser, site):
+def press(browser, *keys) -> None:
+    ActionChains(browser).send_keys(*keys).perform()
+
+
+def taken_to_the_answer(browser) -> None:
+    """Whoever cannot see the answer is taken to it, and told."""
+    answered(browser)
+    assert browser.switch_to.active_element.get_attribute("id") == "result-title"
+    wait(browser, lambda _: find(browser, "#announcement").get_attribute("textContent"))
+
+
+def test_the_way_to_an_answer_by_keyboard(browser, site):
     open_page(browser, site, "")
     ActionChains(browser).send_keys(Keys.TAB).perform()
     skip = browser.switch_to.active_element
     assert skip.get_attribute("href").endswith("#main")
     assert skip.is_displayed()
     tab_to(browser, "a[href='/detection/']")
-    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    press(browser, Keys.ENTER)
     wait(browser, lambda _: browser.current_url.endswith("/detection/"))
     tab_to(browser, "input[type=radio]")
-    ActionChains(browser).send_keys(Keys.SPACE).perform()
+    press(browser, Keys.SPACE)
     tab_to(browser, "#start")
-    ActionChains(browser).send_keys(Keys.ENTER).perform()
-    answered(browser)
-    # Who cannot see the answer is taken to it, and told.
-    assert browser.switch_to.active_element.get_attribute("id") == "result-title"
-    wait(browser, lambda _: find(browser, "#announcement").get_attribute("textContent"))
+    press(browser, Keys.ENTER)
+    taken_to_the_answer(browser)
     tab_to(browser, "[data-face]")
     assert count(browser, "#result svg .lit[data-face]") == 1
+
+
+@pytest.mark.parametrize("name", [name for name in ONE_PICTURE if name != "detection"])
+def test_a_picture_is_answered_by_keyboard(browser, site, name):
+    open_page(browser, site, f"{name}/")
+    tab_to(browser, "input[type=radio]")
+    press(browser, Keys.SPACE)
+    tab_to(browser, "#start")
+    press(browser, Keys.ENTER)
+    taken_to_the_answer(browser)
+    check_answer(browser, name)
+
+
+def test_two_pictures_are_compared_by_keyboard(browser, site):
+    open_page(browser, site, "verification/")
+    tab_to(browser, "input[name=first-sample]")
+    press(browser, Keys.SPACE)
+    tab_to(browser, "input[name=second-sample]")
+    press(browser, Keys.SPACE, Keys.ARROW_RIGHT)
+    tab_to(browser, "#start")
+    press(browser, Keys.ENTER)
+    taken_to_the_answer(browser)
+    assert count(browser, "#verdict img") == 2
+
+
+def test_faces_are_drawn_by_keyboard(browser, site):
+    open_page(browser, site, "synthesis/")
+    for name, value in (("count", "4"), ("seed", "7")):
+        tab_to(browser, f"[name={name}]")
+        press(browser, Keys.CONTROL + "a" + Keys.NULL, value)
+    press(browser, Keys.ENTER)
+    taken_to_the_answer(browser)
+    assert count(browser, ".drawn-faces img") == 4
+
+
+def test_an_answer_is_corrected_by_keyboard(browser, site):
+    open_page(browser, site, "gender/")
+    choose(browser, "image", sample("bob"))
+    find(browser, "#start").click()
+    answered(browser)
+    right = {"female": "male", "male": "female"}[find(browser, "#result .said").text.lower()]
+    tab_to(browser, ".correction summary")
+    press(browser, Keys.ENTER)
+    # A list is chosen from by the first letters.
+    tab_to(browser, ".correction-form select[name=gender]")
+    press(browser, right)
+    tab_to(browser, ".correction-form [name=consent]")
+    press(browser, Keys.SPACE)
+    tab_to(browser, ".correction-form button:not(.second)")
+    press(browser, Keys.ENTER)
+    wait(browser, lambda _: "/corrections/" in browser.current_url)
+    assert right in find(browser, ".receipt").text
+    tab_to(browser, ".receipt button")
+    press(browser, Keys.ENTER)
+    wait(browser, lambda _: "taken back" in find(browser, "h1").text)
 
 
 def test_focus_can_be_seen(browser, site):

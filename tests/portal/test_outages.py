@@ -102,7 +102,7 @@ def test_a_server_that_comes_goes_and_comes_back(workspace, tmp_path):
         assert result not in portal.log
 
 
-def _answers_again(visitor: Visitor, result: str, words: str = "female") -> None:
+def _answers_again(visitor: Visitor, result: str, words: str = 'class="said">female<') -> None:
     """The address answers, without a restart; how soon, tests/serving/test_reconnect.py tells."""
     wait_until(lambda: visitor.get(result).status_code == 200, 30)
     assert words in visitor.get(result).text
@@ -254,7 +254,7 @@ def test_a_workspace_without_all_models(tmp_path):
     try:
         with portal_server(tmp_path / "run", f"127.0.0.1:{port}") as portal:
             visitor = Visitor(portal)
-            assert "female" in visitor.get(visitor.upload(encoded(), "gender")).text
+            assert 'class="said">female<' in visitor.get(visitor.upload(encoded(), "gender")).text
             age = visitor.upload(encoded(), "age")
             assert_unavailable(visitor.get(age))
             portal_models.save("age", tmp_path / "models" / "age", 1)

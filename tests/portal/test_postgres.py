@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import pwd
-import re
 import shutil
 import subprocess
 import sys
@@ -39,8 +38,8 @@ def owner() -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[str]:
-    """A cluster; yields the address of an empty database."""
+def cluster() -> Iterator[tuple[str, Path]]:
+    """A cluster; yields the address of an empty database, and the cluster's folder."""
     programs, who = binaries(), owner()
     # Not below pytest's folder, which only this user may enter.
     folder = Path(tempfile.mkdtemp(prefix="hexaface-postgres-"))
@@ -60,7 +59,7 @@ def cluster() -> Iterator[str]:
     control = (f"--pgdata={data}", f"--log={folder / 'log'}", "--silent")
     run("pg_ctl", "start", "--wait", *control, "-o", settings)
     try:
-        yield f"postgres://portal:{PASSWORD}@127.0.0.1:{port}/postgres"
+        yield f"postgres://portal:{PASSWORD}@127.0.0.1:{port}/postgres", folder
     finally:
         run("pg_ctl", "stop", "--mode=immediate", *control)
         shutil.rmtree(folder)
@@ -70,7 +69,7 @@ def cluster() -> Iterator[str]:
 def found(tmp_path_factory) -> dict:
     """What a process saw that used the portal on PostgreSQL."""
     folder = tmp_path_factory.mktemp("postgres")
-    with cluster() as address:
+    with cluster() as (address, place):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")}
         ours = {
             "DATABASE_URL": address,
@@ -96,7 +95,7 @@ def found(tmp_path_factory) -> dict:
         )
     assert done.returncode == 0, done.stderr[-3000:]
     assert not (folder / "portal.db").exists()
-    return json.loads(done.stdout)
+    return json.loads(done.stdout) | {"place": place}
 
 
 def test_tables_are_made(found):
@@ -122,16 +121,16 @@ def test_rate_limit(found):
 
 
 def test_nothing_of_the_cluster_is_left(found):
-    left = [pid for pid in os.listdir("/proc") if pid.isdigit() and _is_ours(pid)]
+    assert not found["place"].exists()
+    left = [pid for pid in os.listdir("/proc") if pid.isdigit() and str(found["place"]) in _command_line(pid)]
     assert left == []
 
 
-def _is_ours(pid: str) -> bool:
+def _command_line(pid: str) -> str:
     try:
-        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
-        return False
-    return re.search(rb"postgres.*hexaface-postgres-", line) is not None
+        return ""
 
 
 @pytest.mark.django_db
