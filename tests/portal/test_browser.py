@@ -14,46 +14,35 @@ import portal_models
 import pytest
 import requests
 from model_servers import PROJECT, model_server
+from portal_browser import (
+    ONE_PICTURE,
+    PHONE,
+    SECONDS,
+    answered,
+    choose,
+    chrome,
+    count,
+    find,
+    narrow,
+    needs_chromium,
+    open_page,
+    sample,
+    texts,
+    wait,
+    widen,
+    width_shown,
+)
 from portal_pictures import encoded
 from portal_server import Portal, portal_server
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.actions import interaction
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver on this machine"),
-]
-
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-    "--window-size=1280,900",
-)
-PHONE = (360, 740)
-ONE_PICTURE = ("detection", "gender", "age", "emotion", "everything")
-SECONDS = 60
-
-
-def chrome(folder: Path, *, scripts: bool = True) -> webdriver.Chrome:
-    """A browser with a profile of its own; the caller quits it."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={folder}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    prefs = {"download.default_directory": str(folder)}
-    if not scripts:
-        prefs["profile.managed_default_content_settings.javascript"] = 2
-    options.add_experimental_option("prefs", prefs)
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module", params=["told by hand", pytest.param("trained", marks=pytest.mark.slow)])
@@ -111,45 +100,6 @@ def photo(tmp_path) -> Path:
     file = tmp_path / "photo.jpg"
     file.write_bytes(encoded((90, 90, 90)))
     return file
-
-
-def sample(name: str) -> Path:
-    """One of the drawn pictures that the portal offers."""
-    import serving.portal
-
-    return Path(serving.portal.__file__).parent / "static" / "portal" / "samples" / f"{name}.jpg"
-
-
-def find(browser, selector):
-    return browser.find_element(By.CSS_SELECTOR, selector)
-
-
-def count(browser, selector) -> int:
-    return len(browser.find_elements(By.CSS_SELECTOR, selector))
-
-
-def texts(browser, selector) -> list[str]:
-    return [each.text for each in browser.find_elements(By.CSS_SELECTOR, selector)]
-
-
-def wait(browser, condition, seconds=SECONDS):
-    # What is looked at may be replaced at that moment.
-    return WebDriverWait(browser, seconds, 0.05, [StaleElementReferenceException]).until(condition)
-
-
-def answered(browser) -> None:
-    """Waits for an answer or a problem."""
-    wait(browser, lambda _: count(browser, "#result .answer, #result .problem") == 1)
-    wait(browser, lambda _: find(browser, "#result").get_attribute("aria-busy") != "true")
-    assert count(browser, "#result .problem") == 0, find(browser, "#result").text
-
-
-def open_page(browser, site, path) -> None:
-    browser.get(f"{site.url}/{path}")
-
-
-def choose(browser, field, file) -> None:
-    find(browser, f"#{field}-file").send_keys(str(file))
 
 
 def check_answer(browser, name) -> None:
@@ -491,6 +441,10 @@ def test_a_missed_face_is_drawn_on_the_picture(browser, site, kind):
     assert_boxes(browser, [first, second])
     find(browser, ".correction .undo").click()
     assert_boxes(browser, [first])
+    wait(
+        browser,
+        lambda _: find(browser, "#announcement").get_attribute("textContent") == "A face was removed.",
+    )
     # Also on the page of the result itself, in any direction, and no further than the picture.
     browser.refresh()
     answered(browser)
@@ -593,15 +547,8 @@ def test_a_phone_shows_the_whole_answer(browser, site, name):
     assert_fits(browser)
 
 
-def narrow(browser) -> None:
-    width, height = PHONE
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
 def assert_fits(browser) -> None:
     try:
-        wide = browser.execute_script("return document.documentElement.scrollWidth")
-        assert wide <= PHONE[0]
+        assert width_shown(browser) <= PHONE[0]
     finally:
-        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        widen(browser)

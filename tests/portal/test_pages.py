@@ -171,6 +171,10 @@ def test_a_refused_picture_is_told_beside_its_field(client, portal):
     assert "hidden" in hidden[0]
     assert "hidden" not in shown[0]
     assert "no picture" in shown[1]
+    # Who has no scripts is led to the field, which has the message for its description.
+    first, second = re.findall(r'<input type="file"[^>]*>', page.content.decode())
+    assert "autofocus" not in first
+    assert 'aria-describedby="second-hint second-error" aria-invalid="true" autofocus' in second
     sent = {"first": io.BytesIO(encoded(ONE)), "second": io.BytesIO(b"text")}
     answer = client.post("/verification/", sent, headers={"X-Fragment": "result"})
     assert answer.status_code == 400

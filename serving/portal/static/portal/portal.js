@@ -49,7 +49,8 @@ function show(html) {
     result.scrollIntoView({ block: "start" });
   }
   const answer = result.querySelector("[data-summary]");
-  if (answer) announce(answer.dataset.summary);
+  // A problem speaks for itself.
+  announce(answer?.dataset.summary ?? "");
 }
 
 function problem(title, message) {
@@ -70,6 +71,7 @@ function problem(title, message) {
   again.textContent = "Try again";
   section.append(heading, text, again);
   result.replaceChildren(section);
+  announce("");
   heading.focus();
 }
 
@@ -132,12 +134,14 @@ function refuse(name, message) {
     problem("That could not be used", message);
     return;
   }
+  forgive(place);
   text.textContent = message;
   text.hidden = false;
   const input = place.querySelector("input");
   input.setAttribute("aria-invalid", "true");
   input.setAttribute("aria-describedby", `${input.getAttribute("aria-describedby") ?? ""} ${text.id}`.trim());
   input.focus();
+  announce("");
 }
 
 function forgive(place) {
@@ -147,7 +151,8 @@ function forgive(place) {
   text.textContent = "";
   input.removeAttribute("aria-invalid");
   const others = (input.getAttribute("aria-describedby") ?? "").split(" ").filter((id) => id && id !== text.id);
-  input.setAttribute("aria-describedby", others.join(" "));
+  if (others.length) input.setAttribute("aria-describedby", others.join(" "));
+  else input.removeAttribute("aria-describedby");
 }
 
 // ---- fields of pictures
@@ -186,6 +191,7 @@ class PictureField {
     carrier.items.add(file);
     this.input.files = carrier.files;
     this.chosen();
+    if (this.filled) announce("The picture is chosen.");
   }
 
   chosen() {
@@ -436,7 +442,10 @@ function offerDrawing(details, lines) {
   };
 
   for (const each of details.querySelectorAll(".with-script")) each.hidden = false;
-  details.querySelector(".undo").addEventListener("click", () => write(written().slice(0, -1)));
+  details.querySelector(".undo").addEventListener("click", () => {
+    if (written().length) announce("A face was removed.");
+    write(written().slice(0, -1));
+  });
   lines.addEventListener("input", render);
   picture.addEventListener("pointerdown", press);
   // What ends on the face where it began is no click on that face's link; the keyboard's clicks have no detail.
@@ -460,7 +469,3 @@ result?.addEventListener("toggle", ({ target: details }) => {
 window.addEventListener("popstate", () => {
   if (location.pathname + location.search !== shown) location.reload();
 });
-
-const current = document.querySelector(".apps [aria-current]");
-const bar = current?.closest(".apps");
-if (bar) bar.scrollLeft = current.offsetLeft - (bar.clientWidth - current.offsetWidth) / 2;
