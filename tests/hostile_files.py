@@ -62,6 +62,13 @@ def large_png(pixels: int) -> bytes:
     return png(10_000, height, 1, 0, zlib.compress(b"\0" * (1 + 10_000 // 8) * height))
 
 
+def large_webp(width: int, height: int) -> bytes:
+    """A complete WebP without losses, of one colour: 38 bytes, whatever its size."""
+    buffer = io.BytesIO()
+    Image.new("RGBA", (width, height), (90, 90, 90, 200)).save(buffer, "WEBP", lossless=True, method=0)
+    return buffer.getvalue()
+
+
 def text_bomb(kind: bytes) -> bytes:
     """A PNG with 100 MB of text in 100 kB."""
     text = zlib.compress(b"a" * 100_000_000, 9)

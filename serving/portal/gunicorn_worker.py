@@ -1,16 +1,27 @@
 """The worker of gunicorn that the portal runs with (`--worker-class`)."""
 
+import contextlib
+from http import HTTPStatus
 from typing import Any
 
 from gunicorn import util
+from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
 _LINGER_SECONDS = 3.0
 _LINGER_BYTES = 1 << 30
+# As gunicorn's own; of what else cannot be read, 400.
+_STATUSES = {
+    errors.ForbiddenProxyRequest: HTTPStatus.FORBIDDEN,
+    errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+    errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+    errors.ConfigurationProblem: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
 
 
 class Worker(ThreadWorker):
-    """Ends connections in the thread that served them.
+    """Ends connections in the thread that served them, and logs nothing of who asks.
 
     Before it closes a connection, gunicorn waits up to two seconds for the client to do so, as HTTP asks.
     Its own thread worker waits in the one loop that takes new connections, and a few clients that keep theirs
@@ -23,4 +34,31 @@ class Worker(ThreadWorker):
         stays = super().handle(conn)
         if stays is False:
             util.close_graceful(conn.sock, _LINGER_SECONDS, _LINGER_BYTES)
+            # The loop closes it again; where that failed, the connection would be counted down twice.
+            conn.close = _is_closed
         return stays
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Starts or ends the taking of connections; a worker that stops ends those that nobody uses."""
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            # Else gunicorn would wait for them as for running requests, up to its graceful timeout.
+            for conn in (*self.keepalived_conns, *self.pending_conns):
+                conn.timeout = 0.0
+            self.murder_keepalived()
+            self.murder_pending()
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answers what cannot be read or served; gunicorn would log the address and a part of the request."""
+        if isinstance(exc, errors.ParseException):
+            status = _STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
+            self.log.warning("a request cannot be read: %s", type(exc).__name__)
+        else:
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            self.log.error("a request failed", exc_info=exc)
+        with contextlib.suppress(OSError):
+            util.write_error(client, status.value, status.phrase, "")
+
+
+def _is_closed(graceful: bool = False) -> None:
+    """Stands for the close of a connection that is closed."""

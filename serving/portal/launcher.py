@@ -29,6 +29,8 @@ _KEY_FILE, _KEY_BYTES, _ONLY_OWNER = "secret_key", 50, 0o600
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):[0-9]{1,5}", re.ASCII)
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _POLL_SECONDS, _ANSWER_SECONDS, _PATIENCE_SECONDS = 0.5, 5.0, 90.0
+# What `http_proxy` names need not reach this machine.
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class LaunchError(ValueError):
@@ -225,7 +227,7 @@ def _needs_proxy(options: PortalOptions) -> bool:
 def _missing(url: str) -> list[str]:
     """Asks a portal what of it is not ready."""
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=_ANSWER_SECONDS):
+        with _DIRECTLY.open(f"{url}/readyz", timeout=_ANSWER_SECONDS):
             return []
     except urllib.error.HTTPError as error:
         with error, contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):

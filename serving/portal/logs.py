@@ -1,12 +1,18 @@
 """Keeps out of the log what tells of people: addresses of pages name uploads and corrections."""
 
 import logging
+import re
 
 _FAILED = 500
+# As uploads and corrections have them; errors of the disk tell the file.
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_FORMATTER = logging.Formatter()
 
 
 class WithoutAddresses(logging.Filter):
-    """For Django's lines about requests: those that failed by an error keep it, the others are told already.
+    """Takes ids out of traces.
+
+    Of Django's lines about requests, those that failed by an error keep it; the others are told already.
 
     A form that nobody can read is no error of the portal: strangers could fill the log with traces of it.
 
@@ -14,7 +20,9 @@ class WithoutAddresses(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Drops a line, or takes the address out of it."""
+        """Drops a line, or takes the address and the ids out of it."""
+        if record.exc_info:
+            record.exc_text = _ID.sub("(id)", _FORMATTER.formatException(record.exc_info))
         request = getattr(record, "request", None)
         if request is None:
             return True

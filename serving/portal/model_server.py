@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from django.conf import settings
 
-from serving.client import Client
+from serving.client import Client, NotFound, VersionStatus
 from serving.portal.assessment.assessor import Assessor
 
 _T = TypeVar("_T")
@@ -42,3 +42,15 @@ def client() -> Client:
 def assessor() -> Assessor:
     """Returns what answers about pictures."""
     return Assessor(client(), settings.HOME)
+
+
+def versions(client: Client, model: str, seconds: float) -> list[VersionStatus]:
+    """Lists the versions of a model, highest first; none where it is not served.
+
+    Raises:
+        ServerError: The server does not answer in time.
+    """
+    try:
+        return client.status(model, timeout=seconds)
+    except NotFound:
+        return []

@@ -74,16 +74,17 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "serving.portal.operations.probes.Probes",
     "serving.portal.middleware.RequestId",
+    # Before what refuses a wrong name of the portal, so that this page has their headers too.
+    "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
     "serving.portal.middleware.PermissionsPolicy",
     "serving.portal.api.middleware.ApiAnswers",
     "serving.portal.middleware.BodyLimit",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "serving.portal.urls"
 WSGI_APPLICATION = "serving.portal.wsgi.application"

@@ -567,6 +567,15 @@ def test_a_request_that_is_too_long(program, portal):
     error(program.post("/api/v1/synthesis", long, content_type="application/json"), 413, "too_large")
 
 
+def test_a_request_that_does_not_tell_its_length(program, portal):
+    answer = program.post("/api/v1/gender", headers={"Transfer-Encoding": "chunked"})
+    error(answer, 411, "length_required")
+    document = program.get("/api/v1/openapi.json").json()
+    assert "length_required" in document["components"]["schemas"]["ErrorCode"]["enum"]
+    assert "| 411 | `length_required` |" in document["info"]["description"]
+    assert "411" in document["paths"]["/api/v1/gender"]["post"]["responses"]
+
+
 def test_a_host_that_is_not_the_portals(program, portal):
     error(program.get("/api/v1/models", headers={"Host": "elsewhere.example"}), 400, "bad_request")
 
@@ -625,7 +634,7 @@ def test_the_document_tells_all(stranger, portal):
         for method, operation in methods.items():
             names.add(operation["operationId"])
             codes = {"200", "429", "500", "503"}
-            codes |= {"400", "401", "413", "422"} if method == "post" else set()
+            codes |= {"400", "401", "411", "413", "422"} if method == "post" else set()
             assert set(operation["responses"]) == codes, path
             assert operation["tags"] and operation["summary"] and operation["description"]
             assert ("security" in operation) is (method == "post")

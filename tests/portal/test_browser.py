@@ -7,6 +7,7 @@ trained, here or in the workspace that HEXAFACE_TRAINED names.
 import os
 import shutil
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,8 @@ from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+
+from serving.portal.assessment import pictures
 
 pytestmark = needs_chromium
 
@@ -395,6 +398,50 @@ def test_nothing_is_sent_that_is_too_large(browser, site, tmp_path):
     open_page(browser, site, "gender/")
     choose(browser, "image", large)
     assert "at most 10 MB" in find(browser, "#image-error").text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_picture_that_was_not_taken_is_sent_again(browser, served, live_server, monkeypatch):
+    places = threading.BoundedSemaphore(1)
+    monkeypatch.setattr(pictures, "_places", places)
+    monkeypatch.setattr(pictures, "_PATIENCE", 0.05)
+    browser.get(f"{live_server.url}/detection/")
+    choose(browser, "image", sample("bob"))
+    with places:
+        find(browser, "#start").click()
+        wait(browser, lambda _: count(browser, "#result .problem") == 1)
+        assert "Too much is being asked" in find(browser, "#result").text
+    find(browser, "#result .retry").click()
+    answered(browser)
+    assert count(browser, "#result-title") == 1
+    check_answer(browser, "detection")
+
+
+def test_the_form_of_a_reloaded_result_has_its_picture(browser, site, photo):
+    open_page(browser, site, "verification/")
+    choose(browser, "first", sample("ann-1"))
+    choose(browser, "second", sample("ann-2"))
+    find(browser, "#start").click()
+    answered(browser)
+    address = browser.current_url
+    browser.refresh()
+    answered(browser)
+    find(browser, "#start").click()
+    answered(browser)
+    assert browser.current_url == address
+    # One of them is replaced; the other one need not be chosen again.
+    before = find(browser, "#second-field .preview").get_attribute("src")
+    choose(browser, "second", photo)
+    assert find(browser, "#second-field .preview").get_attribute("src").startswith("blob:")
+    find(browser, "#start").click()
+    wait(browser, lambda _: browser.current_url != address)
+    answered(browser)
+    assert browser.current_url.split("/")[-3] == address.split("/")[-3]
+    # Where the choice is taken back, the picture of before is what the form shows and sends.
+    find(browser, "#second-file").clear()
+    wait(browser, lambda _: find(browser, "#second-field .preview").get_attribute("src") == before)
+    find(browser, "#start").click()
+    wait(browser, lambda _: browser.current_url == address)
 
 
 def test_a_picture_can_be_forgotten(browser, site):

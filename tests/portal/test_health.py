@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -109,6 +110,19 @@ def test_a_database_that_does_not_answer(silent, tmp_path, hangs):
         assert seconds < 5
     assert "hidden" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_thread_that_cannot_be_started_is_no_answer_for_ever(monkeypatch):
+    from serving.portal.operations.asking import Question
+
+    def full(_):
+        raise RuntimeError("can't start new thread")
+
+    question = Question(lambda: "answer")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", full)
+        assert isinstance(question.ask().exception(1), RuntimeError)
+    assert question.ask().result(10) == "answer"
 
 
 def test_askers_at_the_same_time_tell_the_log_once(monkeypatch, caplog):

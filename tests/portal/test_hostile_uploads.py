@@ -44,10 +44,17 @@ REFUSED = {
     "no bytes": (lambda: b"", EMPTY),
     "apng": (lambda: hostile.animated("PNG"), ANIMATION),
     "animated webp": (lambda: hostile.animated("WEBP"), ANIMATION),
-    "60,000 x 60,000": (hostile.huge_png, "The picture is too large: at most 40 million pixels."),
+    "60,000 x 60,000": (
+        hostile.huge_png,
+        "The picture is too large: at most 40 million pixels, 16 million of a WebP.",
+    ),
     "50 million pixels": (
         lambda: hostile.large_png(50_000_000),
         "The picture is too large: 10000 x 5000 pixels, at most 40 million.",
+    ),
+    "webp of 40 million pixels": (
+        lambda: hostile.large_webp(8000, 5000),
+        "The picture is too large: 8000 x 5000 pixels, at most 16 million of a WebP.",
     ),
     "zTXt bomb": (lambda: hostile.text_bomb(b"zTXt"), DAMAGED),
     "iTXt bomb": (lambda: hostile.text_bomb(b"iTXt"), DAMAGED),
@@ -126,7 +133,9 @@ def test_a_good_picture_is_not_kept_where_the_other_is_bad(unharmed, visitor):
     assert_told(answer, 400, NO_PICTURE)
 
 
-@pytest.mark.parametrize("name", ["60,000 x 60,000", "zTXt bomb", "iTXt bomb", "500 scans"])
+@pytest.mark.parametrize(
+    "name", ["60,000 x 60,000", "webp of 40 million pixels", "zTXt bomb", "iTXt bomb", "500 scans"]
+)
 def test_a_bomb_takes_neither_memory_nor_time(unharmed, visitor, name):
     make, sentence = REFUSED[name]
     data = make()
@@ -138,14 +147,16 @@ def test_a_bomb_takes_neither_memory_nor_time(unharmed, visitor, name):
     assert answer.elapsed.total_seconds() < 8
 
 
-def test_the_largest_picture_takes_bounded_memory(running, visitor):
-    """Forty million pixels with transparency, the worst of what is taken."""
-    buffer = io.BytesIO()
-    Image.new("RGBA", (8000, 5000), (90, 90, 90, 200)).save(buffer, "PNG", compress_level=1)
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_the_largest_picture_takes_bounded_memory(running, visitor, kind):
+    """As many pixels as are taken, with transparency: the worst of each format."""
+    data = _saved("RGBA", (90, 90, 90, 200), size=(8000, 5000), compress_level=1)
+    if kind == "webp":
+        data = hostile.large_webp(5000, 3200)
     before = running.forget_peak()
-    result = visitor.upload(buffer.getvalue())
+    result = visitor.upload(data)
     assert running.peak() - before < 400 * MEGABYTE
-    assert Image.open(io.BytesIO(visitor.shown(result).content)).size == (1920, 1200)
+    assert max(Image.open(io.BytesIO(visitor.shown(result).content)).size) == 1920
 
 
 def test_fifty_megabytes_are_answered(unharmed, visitor):
@@ -397,6 +408,16 @@ def test_lengths_that_lie(unharmed, visitor, length, status):
     assert code == status
     for secret in ("Traceback", "hospital", str(PROJECT)):
         assert secret not in answer
+
+
+@pytest.mark.django_db
+def test_a_page_for_a_wrong_host_has_its_headers_also_with_https(client, portal):
+    portal.SECURE_SSL_REDIRECT = True
+    answer = client.get("/", headers={"host": "evil.example"})
+    assert answer.status_code == 400
+    assert "not known by this name" in answer.content.decode()
+    assert "default-src 'none'" in answer["Content-Security-Policy"]
+    assert answer["X-Frame-Options"] == "DENY"
 
 
 def test_a_body_in_chunks_must_tell_its_length(unharmed, visitor):

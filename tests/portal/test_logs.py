@@ -1,8 +1,10 @@
 import io
 import logging
+import re
 import uuid
 
 import pytest
+from portal_pictures import encoded
 
 from serving.portal.logs import WithoutAddresses
 
@@ -51,6 +53,19 @@ def test_what_fails_is_logged_with_its_trace_and_without_its_address(client, por
     assert "RuntimeError: on purpose" in lines()
     assert f"{answer['X-Request-ID']} failed" in lines()
     assert str(upload) not in lines()
+
+
+def test_a_trace_does_not_tell_which_picture_it_is_of(client, portal, lines, monkeypatch):
+    from serving.portal import uploads
+
+    def full(file, _):
+        raise OSError(28, "No space left on device", str(file))
+
+    monkeypatch.setattr(uploads, "_write", full)
+    client.raise_request_exception = False
+    assert client.post("/detection/", {"image": io.BytesIO(encoded())}).status_code == 500
+    assert re.search(r"No space left on device: '.*/uploads/\(id\)\.jpg'", lines())
+    assert not re.search(r"[0-9a-f]{4}-[0-9a-f]{4}", lines())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import io
 import re
 
 import pytest
+from django.test import Client
 from PIL import Image
 from portal_pictures import encoded
 
@@ -179,6 +180,44 @@ def test_a_refused_picture_is_told_beside_its_field(client, portal):
     answer = client.post("/verification/", sent, headers={"X-Fragment": "result"})
     assert answer.status_code == 400
     assert answer["X-Error-Field"] == "second"
+
+
+def kept_in_form(page):
+    """The pictures that the form of a page has already, by field."""
+    return dict(re.findall(r'<input type="hidden" class="kept" name="([^"]+)" value="([^"]+)">', page))
+
+
+def test_the_form_of_a_result_asks_again_about_its_picture(client, served):
+    place = send(client, "gender", image=encoded(ONE))["Location"]
+    form = kept_in_form(client.get(place).content.decode())
+    assert client.post("/gender/", form)["Location"] == place
+    assert client.post("/age/", form)["Location"] == place.replace("gender", "age")
+    # What is chosen counts.
+    assert client.post("/gender/", {**form, "image": io.BytesIO(encoded(TWO))})["Location"] != place
+    assert client.post("/gender/", {**form, "image-sample": "bob"})["Location"] != place
+    assert kept_in_form(client.get("/gender/").content.decode()) == {}
+
+
+def test_one_picture_of_a_pair_can_be_replaced(client, served):
+    place = send(client, "verification", first=encoded(ONE), second=encoded(ONE))["Location"]
+    _, _, first, second, _ = place.split("/")
+    form = kept_in_form(client.get(place).content.decode())
+    assert form == {"first-kept": first, "second-kept": second}
+    new = client.post("/verification/", {**form, "second": io.BytesIO(encoded((30, 30, 30)))})["Location"]
+    assert new.split("/")[2] == first
+    assert new.split("/")[3] != second
+    assert "Two different people" in client.get(new).content.decode()
+
+
+@pytest.mark.parametrize("whose", ["stranger's", "forgotten", "none"])
+def test_a_picture_that_is_not_kept_for_the_session_is_not_taken(client, portal, whose):
+    upload = send(client, "gender", image=encoded(ONE))["Location"].split("/")[2]
+    asking = Client() if whose == "stranger's" else client
+    if whose == "forgotten":
+        client.post(f"/uploads/{upload}/forget/")
+    answer = asking.post("/gender/", {"image-kept": "../x" if whose == "none" else upload})
+    assert answer.status_code == 400
+    assert "The picture is not here any more; please choose it again." in answer.content.decode()
 
 
 def test_a_model_server_that_is_down_leaves_a_picture_to_try_again(client, portal):

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import psutil
 import pytest
@@ -178,6 +179,26 @@ def _code(command: Command) -> int:
         return ready(command).status_code
     except requests.ConnectionError:
         return 0
+
+
+def test_whether_it_is_ready_is_not_asked_of_a_proxy(monkeypatch):
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("urllib.request._opener", None)  # it keeps what the environment said before
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    with HTTPServer(("127.0.0.1", 0), Ready) as server:
+        answering = threading.Thread(target=server.handle_request, daemon=True)
+        answering.start()
+        assert launcher._missing(f"http://127.0.0.1:{server.server_port}") == []
+        answering.join(10)
 
 
 # ---- signals

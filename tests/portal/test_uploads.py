@@ -90,6 +90,23 @@ def test_of_files_that_no_form_has_nothing_is_kept_in_memory(portal):
     assert sizes("/api/v1/detection") == [1000] * 3
 
 
+def test_a_picture_is_not_kept_where_the_other_one_cannot_be(client, portal, monkeypatch):
+    write, written = uploads._write, []
+
+    def full(file, content):
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(file)
+        write(file, content)
+
+    monkeypatch.setattr(uploads, "_write", full)
+    client.raise_request_exception = False
+    pair = {"first": io.BytesIO(encoded()), "second": io.BytesIO(encoded((1, 2, 3)))}
+    assert client.post("/verification/", pair).status_code == 500
+    assert len(written) == 1
+    assert (files(portal), Upload.objects.count()) == ([], 0)
+
+
 # ---- how often
 
 
@@ -141,3 +158,8 @@ def test_pixels_of_a_file_with_a_million_parts_are_not_looked_for(data):
     assert pixels_to_decode(data) == 0
     assert time.process_time() - started < 1.0
     assert pixels_to_decode(encoded()) == 640 * 480
+
+
+def test_pixels_of_a_webp_that_is_refused_are_not_counted():
+    assert pixels_to_decode(hostile.large_webp(4000, 4000)) == 16_000_000
+    assert pixels_to_decode(hostile.large_webp(4001, 4000)) == 0

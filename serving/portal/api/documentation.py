@@ -14,8 +14,9 @@ data sets that the models learned from.
 `RateLimit-Reset` (seconds) tell what is left of it, and who asks too often gets 429 with `Retry-After`.
 The API uses no cookies.
 
-**Batches.** One request takes up to 16 pictures of 10 MB each, 200 million pixels together. Each has a status
-of its own: a file that is no picture (`bad_image`) does not fail the others.
+**Batches.** One request takes up to 16 pictures of 10 MB and 40 million pixels each (a WebP: 16 million), 200
+million together. Each has a status of its own: a file that is no picture (`bad_image`) does not fail the
+others.
 
 **Every answer** has the request's id, the version of each model that was asked, and the time of each stage.
 
@@ -28,6 +29,7 @@ one is wrong.
 | 401 | `unauthorized` | no key, or none that is good |
 | 404 | `not_found` | there is no such address |
 | 405 | `method_not_allowed` | the address takes other methods, which `Allow` names |
+| 411 | `length_required` | the request does not tell its length |
 | 413 | `too_large` | the request is too long, or its pictures have too many pixels together |
 | 422 | `invalid` | a field is missing or wrong |
 | 429 | `rate_limited` | too many requests; `Retry-After` tells when to come back |
@@ -57,6 +59,7 @@ _ERRORS: dict[int, dict[str, Any]] = {
         "description": "There is no key, or none that is good.",
         "headers": {"WWW-Authenticate": {"description": "The header to send.", "schema": {"type": "string"}}},
     },
+    411: {"description": "The request does not tell its length."},
     413: {"description": "The request is too long, or its pictures have too many pixels together."},
     422: {"description": "A field is missing or wrong."},
     429: {"description": "Too many requests.", "headers": {**_AFTER, **_RATE}},

@@ -331,6 +331,7 @@ class ErrorCode(str, Enum):
     UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    LENGTH_REQUIRED = "length_required"
     TOO_LARGE = "too_large"
     INVALID = "invalid"
     RATE_LIMITED = "rate_limited"

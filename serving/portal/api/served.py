@@ -2,7 +2,8 @@
 
 import time
 
-from serving.client import Client, NotFound, VersionStatus
+from serving.client import Client, VersionStatus
+from serving.portal import model_server
 
 TASKS = ("detection", "verification", "gender", "age", "emotion", "synthesis")
 _LEAST_SECONDS = 0.1
@@ -19,11 +20,7 @@ def versions(client: Client, seconds: float) -> dict[str, list[VersionStatus]]:
         ServerError: The server does not answer.
     """
     end = time.monotonic() + seconds
-    return {task: _versions(client, task, max(_LEAST_SECONDS, end - time.monotonic())) for task in TASKS}
-
-
-def _versions(client: Client, task: str, seconds: float) -> list[VersionStatus]:
-    try:
-        return client.status(task, timeout=seconds)
-    except NotFound:
-        return []
+    return {
+        task: model_server.versions(client, task, max(_LEAST_SECONDS, end - time.monotonic()))
+        for task in TASKS
+    }

@@ -21,6 +21,8 @@ MAX_BYTES = 10 << 20
 """Of a file. Ten megabytes hold the photo of a phone."""
 MAX_PIXELS = 40_000_000
 """Of a picture: 40 megapixels, 120 MB when decoded."""
+MAX_WEBP_PIXELS = 16_000_000
+"""Of a WebP, whose decoder holds all of it several times: 280 MB, and 660 MB of 40 megapixels."""
 MIN_SIDE = 16
 """As in data sets: below this nobody could tell what a face shows."""
 LONGEST_SIDE = 1920
@@ -111,9 +113,9 @@ def pixels_to_decode(encoded: bytes) -> int:
     try:
         with _opened(encoded) as image:
             pixels = image.width * image.height
+            return pixels if pixels <= _most_pixels(image) else 0
     except BadImage:
         return 0
-    return pixels if pixels <= MAX_PIXELS else 0
 
 
 def restore(jpeg: bytes) -> Picture:
@@ -129,10 +131,11 @@ def too_large() -> str:
 
 def _decode(encoded: bytes) -> Image.Image:
     with _opened(encoded) as image:
-        if image.width * image.height > MAX_PIXELS:
+        most = _most_pixels(image)
+        if image.width * image.height > most:
             raise BadImage(
                 f"The picture is too large: {image.width} x {image.height} pixels, at most "
-                f"{MAX_PIXELS // 1_000_000} million."
+                f"{most // 1_000_000} million{' of a WebP' if image.format == 'WEBP' else ''}."
             )
         # Photos of phones have a map of their lights, or a second view, behind the photo.
         if getattr(image, "is_animated", False) and image.format != "MPO":
@@ -141,6 +144,10 @@ def _decode(encoded: bytes) -> Image.Image:
             # Reads a photo of many megapixels at an eighth to a half of its size, in as much less time.
             image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
         return _on_white(upright(_small(image)))
+
+
+def _most_pixels(image: Image.Image) -> int:
+    return MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_PIXELS
 
 
 @contextmanager
@@ -155,7 +162,8 @@ def _opened(encoded: bytes) -> Iterator[Image.Image]:
         raise BadImage("This is no picture that can be read: please choose a JPEG, PNG or WebP.") from error
     except Image.DecompressionBombError as error:
         raise BadImage(
-            f"The picture is too large: at most {MAX_PIXELS // 1_000_000} million pixels."
+            f"The picture is too large: at most {MAX_PIXELS // 1_000_000} million pixels, "
+            f"{MAX_WEBP_PIXELS // 1_000_000} million of a WebP."
         ) from error
     except Exception as error:  # whatever Pillow meets in a damaged file, TypeError and AssertionError too
         raise BadImage(_DAMAGED) from error

@@ -1,7 +1,6 @@
 """Boxes of faces as people write them down: a line each."""
 
 import re
-from collections.abc import Iterable
 from typing import NamedTuple
 
 MAX_BOXES = 100
@@ -61,11 +60,6 @@ def parse(text: str, width: int, height: int) -> tuple[Box, ...]:
         if len(boxes) > MAX_BOXES:
             raise BoxError(f"At most {MAX_BOXES} faces can be added.")
     return tuple(boxes)
-
-
-def render(boxes: Iterable[Box]) -> str:
-    """Writes boxes as `parse` reads them."""
-    return "\n".join(",".join(map(str, box)) for box in boxes)
 
 
 def from_edges(edges: tuple[float, float, float, float]) -> Box:

@@ -6,6 +6,7 @@ record by which it can be taken back.
 
 import hashlib
 import json
+import logging
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from serving.portal.models import Correction
 _DIGITS = 20
 _SALT = "serving.portal.corrections"
 _WHAT = {"detection": "This picture", "verification": "One of these faces"}
+_log = logging.getLogger("portal.corrections")
 
 
 def spans() -> Spans:
@@ -46,8 +48,9 @@ def keep(session_key: str, task: str, label: Label, images: Sequence[bytes], mod
         The record.
 
     Raises:
-        Refused: An image of it is kept already, so many are not taken, or others keep the spans for too long.
-        OSError: It cannot be written; then nothing is kept.
+        Refused: An image of it is kept already, so many are not taken, others keep the spans for too long, or
+            have changed the span's index.
+        OSError: It cannot be written; the record stays only with files that cannot be removed.
     """
     contents = LAYOUTS[task].contents(label, images)
     size = sum(map(_size, contents))
@@ -76,11 +79,15 @@ def keep(session_key: str, task: str, label: Label, images: Sequence[bytes], mod
             try:
                 changes.add(task, span, correction.name, label, contents)
             except BaseException:
-                changes.remove(task, span, correction.name, label)
-                correction.delete()
+                try:
+                    changes.remove(task, span, correction.name, label)
+                finally:
+                    # On a full disk, what never came cannot be removed either: no index can be written.
+                    if not changes.has_files(task, span, correction.name, label):
+                        correction.delete()
                 raise
     except (Busy, BadIndex) as error:
-        raise _busy() from error
+        raise _refused(error) from error
     return correction
 
 
@@ -88,7 +95,7 @@ def withdraw(correction: Correction) -> None:
     """Takes a correction back: its files, its line in the index, its record.
 
     Raises:
-        Refused: Others keep the spans for too long.
+        Refused: Others keep the spans for too long, or have changed the span's index.
         OSError: It cannot be removed; the record stays.
     """
     try:
@@ -96,12 +103,30 @@ def withdraw(correction: Correction) -> None:
             changes.remove(correction.task, correction.span, correction.name, correction.label)
             correction.delete()
     except (Busy, BadIndex) as error:
-        raise _busy() from error
+        raise _refused(error) from error
 
 
 def is_there(correction: Correction) -> bool:
-    """Tells whether a correction is still in its span."""
-    return spans().has(correction.task, correction.span, correction.name)
+    """Tells whether a correction is still in its span; where that cannot be read, it is taken for there."""
+    try:
+        return spans().has(correction.task, correction.span, correction.name)
+    except BadIndex:
+        return True
+
+
+def forget_removed() -> None:
+    """Forgets corrections whose files an operator removed, so that they are not counted any more.
+
+    Raises:
+        OSError: Others keep the spans for too long.
+    """
+    if not spans().were_changed():
+        return
+    with spans().changing() as changes:
+        # Under the lock: a correction has its record before its files.
+        for each in Correction.objects.all():
+            if not changes.has_files(each.task, each.span, each.name, each.label):
+                each.delete()
 
 
 def forget_givers() -> None:
@@ -152,7 +177,17 @@ def _check_room(giver: str, span: int, size: int) -> None:
         )
 
 
-def _busy() -> Refused:
+def _refused(error: Busy | BadIndex) -> Refused:
+    """Logs why the spans could not be changed, and returns what to tell."""
+    if isinstance(error, BadIndex):
+        _log.error("%s", error)
+        return Refused(
+            "The list of corrections cannot be read, and nothing was changed. That was noted; whoever runs "
+            "this portal can mend it.",
+            503,
+            "bad_index",
+        )
+    _log.warning("%s", error)
     return Refused(
         "The corrections are busy right now, and nothing was changed. Please go back and send it again.",
         503,

@@ -1,11 +1,11 @@
-"""Why a correction is not kept."""
+"""Why a correction is not kept, or not taken back."""
 
 OF_A_SAMPLE = "This is one of the portal's drawn samples, which models are not trained with."
 """Drawn pictures stay apart from those of people."""
 
 
 class Refused(ValueError):
-    """A correction that is not kept; the message tells a person why.
+    """A correction that is not kept or not taken back; the message tells a person why.
 
     Attributes:
         status: Of HTTP.

@@ -8,6 +8,7 @@ Only the owner may look into any of it.
 """
 
 import contextlib
+import csv
 import fcntl
 import os
 import re
@@ -16,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from serving.portal.corrections.indexes import Index
+from serving.portal.corrections.indexes import BadIndex, Index
 from serving.portal.corrections.published import LAYOUTS, Content, Form, Label
 
 _LOCK, _WORKSHOP = ".lock", ".incoming"
@@ -95,6 +96,11 @@ class Changes:
                 _sync((folder / path).parent)
         self.tidy()
 
+    def has_files(self, task: str, span: int, name: str, label: Label) -> bool:
+        """Tells whether there is a file of a correction, also one that no index names."""
+        folder = _folder(self._root, task, span)
+        return any((folder / path).exists() for path in LAYOUTS[task].paths(name, label))
+
     def tidy(self) -> None:
         """Empties the folder in which changes are prepared, also of what a killed process left there."""
         if self._workshop.exists():
@@ -131,6 +137,10 @@ class Spans:
         """
         self._root = root
 
+    def were_changed(self) -> bool:
+        """Tells whether anything was ever kept here: nothing was where a shared folder is not mounted."""
+        return (self._root / _LOCK).exists()
+
     def folder(self, task: str) -> Path:
         """Returns the folder of a task's spans, which training takes as data."""
         return self._root / task
@@ -164,14 +174,22 @@ class Spans:
             os.close(descriptor)
 
     def counts(self, task: str) -> dict[int, int]:
-        """Returns how many corrections each span of a task has, the oldest first."""
+        """Returns how many corrections each span of a task has, the oldest first.
+
+        Raises:
+            BadIndex: An index was changed by others.
+        """
         folder = self.folder(task)
         numbers = [_SPAN.fullmatch(child.name) for child in folder.iterdir()] if folder.is_dir() else []
         spans = sorted(int(match[1]) for match in numbers if match)
         return {span: len(_names(LAYOUTS[task], _folder(self._root, task, span))) for span in spans}
 
     def has(self, task: str, span: int, name: str) -> bool:
-        """Tells whether a correction is there; an operator may have removed it with its span."""
+        """Tells whether a correction is there; an operator may have removed it with its span.
+
+        Raises:
+            BadIndex: The span's index was changed by others.
+        """
         return name in _names(LAYOUTS[task], _folder(self._root, task, span))
 
 
@@ -191,11 +209,14 @@ def _names(form: Form, folder: Path) -> set[str]:
 
 def _rows(index: Index, folder: Path) -> dict[str, str]:
     """Reads an index, without what names no picture: the process that was to bring it was killed."""
+    file = folder / index.file
     try:
-        text = (folder / index.file).read_text(encoding="utf-8")
+        rows = index.parse(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    return {key: row for key, row in index.parse(text).items() if (folder / index.folder / key).is_file()}
+    except (ValueError, csv.Error) as error:  # also where it is no text
+        raise BadIndex(f"{file}: {error}") from error
+    return {key: row for key, row in rows.items() if (folder / index.folder / key).is_file()}
 
 
 def _write(path: Path, content: Content) -> None:

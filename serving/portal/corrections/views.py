@@ -37,12 +37,12 @@ def give(request: HttpRequest) -> HttpResponse:
     """Keeps a correction, and leads to its receipt."""
     if not settings.CORRECTIONS:
         raise Http404
-    if request.method != "POST":  # where an error page's link to try again leads
+    if request.method != "POST":  # the address of an error page, opened again
         return _SeeOther(reverse("home"))
     try:
         correction = _take(request)
     except Refused as error:
-        return _told(request, error)
+        return _told(request, error, "The correction was not kept")
     except uploads.NoUpload:
         return errors.tell(request, 404, "no_picture", "The picture is gone", _GONE)
     _log.info("%s %s: a correction was kept", request.id, correction.task)
@@ -71,7 +71,7 @@ def withdraw(request: HttpRequest, correction_id: uuid.UUID) -> HttpResponse:
     try:
         keeping.withdraw(correction)
     except Refused as error:
-        return _told(request, error)
+        return _told(request, error, "The correction was not taken back")
     _log.info("%s %s: a correction was taken back", request.id, correction.task)
     return _SeeOther(reverse("corrections-withdrawn"))
 
@@ -114,5 +114,5 @@ def _find(correction_id: uuid.UUID) -> Correction:
     return correction
 
 
-def _told(request: HttpRequest, error: Refused) -> HttpResponse:
-    return errors.tell(request, error.status, error.code, "The correction was not kept", str(error))
+def _told(request: HttpRequest, error: Refused, title: str) -> HttpResponse:
+    return errors.tell(request, error.status, error.code, title, str(error))

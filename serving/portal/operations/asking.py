@@ -31,7 +31,11 @@ class Question(Generic[T]):
             if self._answer is None or self._is_over(self._answer):
                 self._answer = Future()
                 # Daemons: a process that ends does not wait for them.
-                threading.Thread(target=self._run, args=(self._answer,), daemon=True).start()
+                thread = threading.Thread(target=self._run, args=(self._answer,), daemon=True)
+                try:
+                    thread.start()
+                except Exception as error:  # there are too many of them
+                    self._answer.set_exception(error)
             return self._answer
 
     def _is_over(self, answer: "Future[T]") -> bool:

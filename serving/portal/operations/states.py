@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from serving.client import Client, Code, NotFound, ServerError, VersionStatus
+from serving.client import Client, Code, ServerError, VersionStatus
+from serving.portal import model_server
 from serving.rollout.errors import RolloutError
 from serving.rollout.model_config import Site, workspace_roots
 from serving.rollout.overview import ModelInfo, VersionInfo, overview
@@ -85,9 +86,7 @@ def _on_disk(home: Path) -> dict[str, ModelInfo]:
 def _ask(client: Client, name: str) -> list[VersionStatus] | None:
     """Returns what the server has of a model; None if it does not answer."""
     try:
-        return client.status(name, timeout=_SECONDS)
-    except NotFound:
-        return []
+        return model_server.versions(client, name, _SECONDS)
     except ServerError:
         return None
 

@@ -1,7 +1,8 @@
 """What people send: pictures, of the machine, of the camera or of the samples; and what faces to draw."""
 
 import secrets
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 
 from django import forms
 from django.http import HttpRequest
@@ -32,23 +33,44 @@ def take_pictures(request: HttpRequest, fields: Mapping[str, str]) -> list[Uploa
     """Keeps the pictures of a form, all of them or none.
 
     Args:
-        request: A POST with a file `<field>`, or the name of a sample `<field>-sample`, for each field.
+        request: A POST with a file `<field>`, the name of a sample `<field>-sample`, or the id of a picture
+            `<field>-kept` that the session has sent before, for each field; the first of them that is there
+            counts.
         fields: What messages call the picture, by the name of its field.
 
     Raises:
-        FormError: There is neither, or a file is no picture that can be taken.
+        FormError: There is none of them, or a file is no picture that can be taken.
+        OSError: One cannot be written.
     """
     stages.note_received(request)
     with stages.timed(request, "decoding"):
         pictures = [_receive(request, field, what) for field, what in fields.items()]
     with stages.timed(request, "keeping"):
-        return [uploads.keep(request.session, picture, sample=sample) for picture, sample in pictures]
+        return _keep(request, pictures)
 
 
-def _receive(request: HttpRequest, field: str, what: str) -> tuple[Picture, bool]:
-    """Returns the picture of a field, and whether it is a sample."""
-    sample = request.POST.get(f"{field}-sample", "")
+def _keep(request: HttpRequest, pictures: Sequence[Upload | tuple[Picture, bool]]) -> list[Upload]:
+    found, new = [], []
+    try:
+        for each in pictures:
+            if not isinstance(each, Upload):
+                picture, sample = each
+                each = uploads.keep(request.session, picture, sample=sample)
+                new.append(each)
+            found.append(each)
+    except BaseException:
+        for upload in new:
+            uploads.remove(upload)
+        raise
+    return found
+
+
+def _receive(request: HttpRequest, field: str, what: str) -> Upload | tuple[Picture, bool]:
+    """Returns the picture of a field, kept or new; of a new one also whether it is a sample."""
+    sample, kept = (request.POST.get(f"{field}-{way}", "") for way in ("sample", "kept"))
     file = request.FILES.get(field)
+    if file is None and not sample and kept:
+        return _find(request, field, kept)
     if file is None and not sample:
         raise FormError(f"Please choose {what} first.", field)
     if file is None and sample not in BY_NAME:
@@ -59,6 +81,13 @@ def _receive(request: HttpRequest, field: str, what: str) -> tuple[Picture, bool
         return receive(BY_NAME[sample].read()), True
     except BadImage as error:
         raise FormError(str(error), field) from error
+
+
+def _find(request: HttpRequest, field: str, kept: str) -> Upload:
+    try:
+        return uploads.find(request.session, uuid.UUID(kept))
+    except (ValueError, uploads.NoUpload) as error:
+        raise FormError("The picture is not here any more; please choose it again.", field) from error
 
 
 def _whole_number(least: int, most: int) -> dict[str, str]:

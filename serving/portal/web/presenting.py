@@ -192,7 +192,6 @@ def _face(number: int, face: FoundFace, picture: PictureAnswer) -> dict[str, Any
     return {
         "number": number,
         "percent": round(100.0 * face.score),
-        "box": face.box,
         "left": left,
         "top": top,
         "width": right - left,
@@ -206,7 +205,6 @@ def _face(number: int, face: FoundFace, picture: PictureAnswer) -> dict[str, Any
         "gender": _bars(face.gender),
         "emotion": _bars(face.emotion),
         "age": _age(face.age),
-        "picture": picture,
     }
 
 

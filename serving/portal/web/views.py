@@ -6,7 +6,6 @@ sent twice. A script that sends `X-Fragment: result` gets the result panel alone
 
 import logging
 import uuid
-from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -21,12 +20,11 @@ from serving.portal import stages, uploads
 from serving.portal.assessment.pictures import CONTENT_TYPE, Picture
 from serving.portal.model_server import assessor
 from serving.portal.models import Upload
-from serving.portal.throttling import asking_throttled, throttled
+from serving.portal.throttling import View, asking_throttled, throttled
 from serving.portal.web import errors, presenting
 from serving.portal.web.applications import BY_NAME, SYNTHESIS, VERIFICATION, Application
 from serving.portal.web.forms import FormError, SynthesisForm, take_pictures
 
-View = Callable[..., HttpResponse]
 _log = logging.getLogger("portal.models")
 
 

@@ -3,9 +3,10 @@
 import shlex
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from serving.portal.corrections import keeping
+from serving.portal.corrections.indexes import BadIndex
 from serving.portal.corrections.published import LAYOUTS
 
 
@@ -20,7 +21,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Lists."""
         spans = keeping.spans()
-        found = {task: spans.counts(task) for task in LAYOUTS}
+        try:
+            found = {task: spans.counts(task) for task in LAYOUTS}
+        except BadIndex as error:
+            raise CommandError(str(error)) from error
         if not any(found.values()):
             self.stdout.write("no corrections")
             return

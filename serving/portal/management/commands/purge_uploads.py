@@ -17,7 +17,8 @@ class Command(BaseCommand):
     """`hexaface-portal purge_uploads [--every SECONDS]`."""
 
     help = (
-        "Delete uploaded pictures whose time is over, sessions that have ended, and counts of old requests."
+        "Delete uploaded pictures whose time is over, sessions that have ended, counts of old requests, and "
+        "records of corrections whose files were removed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -33,6 +34,7 @@ class Command(BaseCommand):
                 SessionStore.clear_expired()
                 throttling.forget_idle()
                 keeping.forget_givers()
+                keeping.forget_removed()
             except (DatabaseError, OSError) as error:
                 if not options["every"]:
                     raise

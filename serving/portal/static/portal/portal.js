@@ -165,6 +165,8 @@ class PictureField {
     this.input = place.querySelector('input[type="file"]');
     this.preview = place.querySelector(".preview");
     this.samples = [...place.querySelectorAll('.samples input[type="radio"]')];
+    // The picture of the result that the page was opened with: it counts until another one is chosen.
+    this.kept = place.querySelector(".kept") && { address: this.preview.src, text: this.preview.alt };
     for (const each of place.querySelectorAll(".with-script")) each.hidden = false;
     this.input.addEventListener("change", () => this.chosen());
     for (const sample of this.samples) sample.addEventListener("change", () => this.sampled(sample));
@@ -182,7 +184,7 @@ class PictureField {
   }
 
   get filled() {
-    return this.input.files.length > 0 || this.samples.some((sample) => sample.checked);
+    return this.input.files.length > 0 || this.samples.some((sample) => sample.checked) || this.kept !== null;
   }
 
   /* Takes a file that was dropped, pasted or photographed. */
@@ -199,13 +201,13 @@ class PictureField {
     const [file] = this.input.files;
     if (!file) {
       // Some browsers forget the file when another choice is cancelled.
-      if (!this.filled) this.hide();
+      if (!this.samples.some((sample) => sample.checked)) this.clear();
       return;
     }
     for (const sample of this.samples) sample.checked = false;
     if (file.size > Number(form.dataset.maxBytes)) {
       this.input.value = "";
-      this.hide();
+      this.clear();
       const most = Number(form.dataset.maxBytes) / (1024 * 1024);
       refuse(this.name, `The file is too large: at most ${most} MB can be taken.`);
       return;
@@ -226,6 +228,12 @@ class PictureField {
     this.preview.alt = text;
     this.preview.hidden = false;
     this.drop.classList.add("filled");
+  }
+
+  /* Nothing is chosen now. */
+  clear() {
+    if (this.kept) this.look(this.kept.address, this.kept.text);
+    else this.hide();
   }
 
   hide() {
@@ -357,7 +365,7 @@ result?.addEventListener("click", (event) => {
   if (!retry) return;
   event.preventDefault();
   // A picture that is kept has an address to ask again; what never arrived is sent again.
-  if (retry.closest("[data-status='503']")) ask(retry.href);
+  if (retry.closest("[data-status='503']") && retry.href !== form.action) ask(retry.href);
   else send();
 });
 

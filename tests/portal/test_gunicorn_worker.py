@@ -1,0 +1,122 @@
+"""The worker of gunicorn, before a small application that needs no models."""
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from model_servers import PROJECT, free_port, wait_until
+from portal_server import Portal
+
+COUNTING = """
+import sys, time
+from serving.portal.gunicorn_worker import Worker
+
+class Counting(Worker):
+    def finish_request(self, conn, future):
+        super().finish_request(conn, future)
+        print(f"{self.nr_conns} connections", file=sys.stderr, flush=True)
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(2)
+    if environ["PATH_INFO"].startswith("/fails"):
+        raise RuntimeError("on purpose")
+    headers = [("Content-Length", "2")]
+    start_response("200 OK", headers)
+    return [b"ok"]
+"""
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server with the portal's settings and one worker, which tells how many connections it counts."""
+    (tmp_path / "counting.py").write_text(COUNTING)
+    port, log = free_port(), tmp_path / "log"
+    variables = {"PORTAL_BIND": f"127.0.0.1:{port}", "PORTAL_WORKERS": "1", "PORTAL_PROXIES": "1"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")}
+    command = [sys.executable, "-m", "gunicorn", "--config=python:serving.portal.gunicorn_settings"]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*command, "--worker-class=counting.Counting", "counting:application"],
+            env={**environment, **variables, "PYTHONPATH": f"{PROJECT}{os.pathsep}{tmp_path}"},
+            cwd=PROJECT,
+            stdout=out,
+            stderr=out,
+        )
+    portal = Portal(process, port, tmp_path, log)
+    try:
+        wait_until(lambda: "Booting worker" in portal.log, 30, lambda: portal.log)
+        yield portal
+    finally:
+        portal.stop()
+
+
+def ask(portal: Portal, path: str = "/", *, close: bool = False) -> http.client.HTTPConnection:
+    """Asks and reads the answer; the connection is still open, unless the server is asked to close it."""
+    connection = http.client.HTTPConnection(portal.host, portal.port, timeout=20)
+    connection.request("GET", path, headers={"Connection": "close"} if close else {})
+    assert connection.getresponse().read() == b"ok"
+    return connection
+
+
+def send(portal: Portal, request: bytes) -> bytes:
+    with socket.create_connection((portal.host, portal.port), timeout=20) as client:
+        client.sendall(request)
+        answer = b""
+        while part := client.recv(4096):
+            answer += part
+        return answer
+
+
+def counted(portal: Portal) -> list[int]:
+    return [int(number) for number in re.findall(r"^(-?\d+) connections$", portal.log, re.MULTILINE)]
+
+
+def test_connections_are_counted_once(server):
+    for _ in range(5):
+        ask(server, close=True).close()
+    wait_until(lambda: len(counted(server)) == 5, 20, lambda: server.log)
+    assert (min(counted(server)), counted(server)[-1]) == (0, 0)
+    open_one = ask(server)
+    wait_until(lambda: len(counted(server)) == 6, 20, lambda: server.log)
+    assert counted(server)[-1] == 1
+    open_one.close()
+
+
+def test_a_stop_waits_for_running_requests_and_not_for_idle_connections(server):
+    for _ in range(4):
+        ask(server, close=True).close()
+    idle = ask(server)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(ask, server, "/slow")
+        time.sleep(0.7)
+        server.process.send_signal(signal.SIGTERM)
+        slow.result(20).close()
+    server.process.wait(10)
+    idle.close()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /uploads/anna.jpg HTTP/1.1\r\nHost: x\r\nanna has no colon\r\n\r\n", 400),
+        (b"GET /uploads/anna.jpg NOHTTP\r\nHost: x\r\n\r\n", 400),
+        (b"GET /anna.jpg HTTP/1.1\r\nHost: x\r\nX-Anna: " + b"a" * 9000 + b"\r\n\r\n", 431),
+        (b"GET /fails/anna.jpg HTTP/1.1\r\nHost: x\r\n\r\n", 500),
+    ],
+    ids=["header", "version", "long header", "error"],
+)
+def test_the_log_tells_nothing_of_who_sends_what_cannot_be_answered(server, request_, status):
+    assert send(server, request_).startswith(b"HTTP/1.1 %d " % status)
+    wait_until(lambda: counted(server) == [0], 20, lambda: server.log)
+    said = [line for line in server.log.splitlines() if "Listening at" not in line]
+    assert [line for line in said if "request" in line]
+    assert "127.0.0.1" not in "\n".join(said)
+    assert "anna" not in "\n".join(said).lower()
