@@ -158,7 +158,7 @@ def cut_out(rgb: np.ndarray, face: Face) -> Image.Image:
         A picture of 112x112 pixels in RGB, or in grey (L) where the picture has no colour.
 
     Raises:
-        InputError: The five points are all at one place.
+        InputError: The five points are all within one pixel.
     """
     try:
         return alignment.cut_out(rgb, face.points)

@@ -23,6 +23,8 @@ TEMPLATE = np.array(
 TEMPLATE.setflags(write=False)
 # From edges of pixels to their middles.
 _TO_MIDDLE = -0.5
+# Between the outermost landmarks of a face; of the smallest that detection models find, there are several.
+_LEAST_PIXELS = 1.0
 
 
 def in_pixels(keypoints: ArrayLike, width: int, height: int) -> np.ndarray:
@@ -51,7 +53,7 @@ def cut_out(rgb: np.ndarray, points: ArrayLike) -> Image.Image:
         A picture of 112x112 pixels in RGB, or in grey (L) where the picture has no colour.
 
     Raises:
-        ValueError: The points are not five finite points, or all at one place.
+        ValueError: The points are not five finite points, or are all within one pixel.
     """
     return cut_from(as_image(rgb), points)
 
@@ -86,11 +88,14 @@ def align(image: Image.Image, landmarks: ArrayLike, side: int = SIDE) -> Image.I
         A picture of side x side pixels in the mode of the image, black where the image does not reach.
 
     Raises:
-        ValueError: The landmarks are not five finite points, or all at one place.
+        ValueError: The landmarks are not five finite points, or are all within one pixel.
     """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != TEMPLATE.shape or not np.isfinite(points).all():
         raise ValueError(f"landmarks: expected 5 finite points (x, y), found {_shown(points)}")
+    if np.ptp(points, axis=0).max() < _LEAST_PIXELS:
+        # Rounding alone gives equal points a direction, and then one pixel would become a face.
+        raise ValueError(f"landmarks: expected points that have a direction, found {_shown(points)}")
     # From the middles of pixels to their edges, which keep their places when a picture is scaled.
     points, target = points + 0.5, (TEMPLATE + 0.5) * (side / SIDE)
     scale = float(np.linalg.norm(similarity(points, target)[:, 0]))

@@ -133,7 +133,8 @@ def test_everything_is_told_at_once(program, served):
     assert body["models"] == {"detection": 3, "gender": 3, "age": 3, "emotion": 3}
     assert list(body["milliseconds"]) == ["decoding", "detection", "alignment", "gender", "age", "emotion"]
     [face] = body["images"][0]["faces"]
-    assert {"box", "score", "landmarks", "gender", "age", "emotion"} == set(face)
+    assert {"box", "score", "landmarks", "aligned", "gender", "age", "emotion"} == set(face)
+    assert face["aligned"] is True
 
 
 @pytest.mark.parametrize("name", TASKS)

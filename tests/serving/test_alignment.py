@@ -122,6 +122,7 @@ def test_faces_of_grey_pictures_stay_grey():
         (TEMPLATE[:4], "landmarks: expected 5 finite points (x, y), found shape (4, 2)"),
         (np.full((5, 2), np.nan), "landmarks: expected 5 finite points (x, y), found [[nan, nan], "),
         (np.full((5, 2), 7.0), "landmarks: expected points that have a direction, found ["),
+        (7.0 + 0.02 * TEMPLATE, "landmarks: expected points that have a direction, found ["),
     ],
 )
 def test_landmarks_that_are_none(landmarks, reason):
@@ -132,6 +133,21 @@ def test_landmarks_that_are_none(landmarks, reason):
         with pytest.raises(ValueError) as caught:
             refuse()
         assert str(caught.value).startswith(reason) and "\n" not in str(caught.value)
+
+
+@given(st.floats(0, 2000), st.floats(0, 2000))
+def test_points_at_one_place_are_none_wherever_that_is(x, y):
+    """Their mean may be rounded to another place than theirs."""
+    with pytest.raises(ValueError, match="that have a direction"):
+        cut_out(np.zeros((50, 50, 3), np.uint8), [(x, y)] * 5)
+
+
+@pytest.mark.parametrize("along", [(1.0, 0.0), (0.0, 1.0), (0.7, 0.7)], ids=["across", "down", "aslant"])
+def test_points_on_a_line_have_a_direction(along):
+    pixels = np.random.default_rng(4).integers(0, 256, (200, 200, 3)).astype(np.uint8)
+    centred = TEMPLATE - TEMPLATE.mean(axis=0)
+    face = np.asarray(cut_out(pixels, 100.0 + np.outer(centred @ along, along)))
+    assert face.std() > 30.0  # of what is in the picture
 
 
 def test_it_needs_no_tensorflow():

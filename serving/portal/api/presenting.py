@@ -118,14 +118,15 @@ def served(found: Mapping[str, Sequence[VersionStatus]]) -> Fields:
 
 
 def place(found: FoundFace) -> Fields:
-    """Returns where a face is."""
+    """Returns where a face is; of one that was cut out, also how."""
     edges = (round(edge, _PLACE_DIGITS) for edge in found.box)
     points = ({"x": round(x, _PLACE_DIGITS), "y": round(y, _PLACE_DIGITS)} for x, y in found.points)
-    return {
+    fields = {
         "box": dict(zip(("left", "top", "right", "bottom"), edges, strict=True)),
         "score": round(found.score, _DIGITS),
         "landmarks": dict(zip(_LANDMARKS, points, strict=True)),
     }
+    return {**fields, "aligned": found.aligned} if found.crop else fields
 
 
 def with_answers(distribution: bool = False) -> Callable[[FoundFace], Fields]:

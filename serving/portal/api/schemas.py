@@ -95,19 +95,29 @@ class Age(BaseModel):
     )
 
 
-class GenderFace(Face):
+class CutFace(Face):
+    """A face that was cut out for another model."""
+
+    aligned: bool = Field(
+        description="Whether it was turned upright by its landmarks. False where they are all at one place: "
+        "then it was cut out by its box, and what is said of it is worth less.",
+        examples=[True],
+    )
+
+
+class GenderFace(CutFace):
     """A face, and which of the data sets' two labels fits it."""
 
     gender: Classes
 
 
-class AgeFace(Face):
+class AgeFace(CutFace):
     """A face, and how old it looks."""
 
     age: Age
 
 
-class EmotionFace(Face):
+class EmotionFace(CutFace):
     """A face, and its expression."""
 
     emotion: Classes
@@ -224,7 +234,7 @@ class Side(BaseModel):
     message: Message
     width: Width
     height: Height
-    faces: list[Face] = Field(description="The first, the largest, is the one that is compared.")
+    faces: list[CutFace] = Field(description="The first, the largest, is the one that is compared.")
 
 
 class RateAt(BaseModel):

@@ -27,6 +27,8 @@ class FoundFace:
         score: How sure the detection model is, 0 to 1.
         points: Eyes, nose and corners of the mouth as (x, y) in pixels, left before right as seen.
         crop: The face as the other models see it, a PNG of 112x112; empty where none of them was asked.
+        aligned: Whether `crop` was turned upright by the points; else, where there is one, it was cut out by
+            the box, since the points are all at one place.
         gender: None where it was not asked for; likewise the others.
         age: Years.
         emotion: The expression.
@@ -36,6 +38,7 @@ class FoundFace:
     score: float
     points: tuple[tuple[float, float], ...]
     crop: bytes = b""
+    aligned: bool = False
     gender: Classification | None = None
     age: AgeEstimate | None = None
     emotion: Classification | None = None

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from serving import client_results
-from serving.alignment import as_image, cut_from, in_pixels
+from serving.alignment import as_image, crop, cut_from, in_pixels
 from serving.client import Client, Code, Detection, Face, NotFound, ResourceExhausted, ServerError
 from serving.portal.assessment import error_rates
 from serving.portal.assessment.answers import (
@@ -176,7 +176,7 @@ class Assessor:
     def _cut(
         self, pictures: Sequence[Picture], answers: Sequence[PictureAnswer], report: Report
     ) -> list[PictureAnswer]:
-        """Cuts out and aligns the faces."""
+        """Cuts out and aligns the faces; those whose points do not tell how, by their boxes."""
         with _timed(report, "alignment"):
             return [
                 replace(answer, faces=_with_crops(picture, answer.faces)) if answer.faces else answer
@@ -232,10 +232,19 @@ def _with_crops(picture: Picture, faces: Sequence[FoundFace]) -> tuple[FoundFace
 
 def _with_crop(image: Image.Image, face: FoundFace) -> FoundFace:
     try:
-        return replace(face, crop=_as_png(cut_from(image, face.points)))
-    except ValueError as error:
-        # Points that are no face's: none, or all at one place.
-        raise ServerError(Code.INTERNAL, f"no face has these points: {error}", "detection") from error
+        return replace(face, crop=_as_png(cut_from(image, face.points)), aligned=True)
+    except ValueError:
+        # All points are at one place. Such faces are cut out by boxes where models are trained, too.
+        return replace(face, crop=_as_png(crop(image, _whole_pixels(face.box, *image.size))))
+
+
+def _whole_pixels(
+    edges: tuple[float, float, float, float], width: int, height: int
+) -> tuple[int, int, int, int]:
+    """Returns left, top, width and height of a box inside of a picture, a pixel or more each."""
+    left, top, right, bottom = map(round, edges)
+    left, top = min(max(left, 0), width - 1), min(max(top, 0), height - 1)
+    return left, top, max(min(right, width) - left, 1), max(min(bottom, height) - top, 1)
 
 
 def _with(faces: Sequence[FoundFace], task: str, said: Iterator[Answer]) -> tuple[FoundFace, ...]:

@@ -202,6 +202,7 @@ def _face(number: int, face: FoundFace, picture: PictureAnswer) -> dict[str, Any
             {"x": x, "y": y, "name": name} for (x, y), name in zip(face.points, POINT_NAMES, strict=True)
         ],
         "crop": data_address(face.crop) if face.crop else "",
+        "aligned": face.aligned,
         "gender": _bars(face.gender),
         "emotion": _bars(face.emotion),
         "age": _age(face.age),
