@@ -8,9 +8,12 @@ It speaks TensorFlow Serving's protocol, so it works with that server as well as
 """
 
 import math
+import os
 import random
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import grpc
@@ -18,7 +21,7 @@ import numpy as np
 
 from serving import client_results
 from serving.client_results import AgeEstimate, Box, Classification, Detection, Face, Point, Verification
-from serving.wire import wire_pb2
+from serving.wire import tls, wire_pb2
 from serving.wire.calls import (
     Address,
     Deadline,
@@ -72,6 +75,7 @@ _LONGEST_PAUSE = 5.0
 _POLL_SECONDS = 0.2
 
 _T = TypeVar("_T")
+_File = str | os.PathLike[str]
 
 
 class Client:
@@ -95,17 +99,21 @@ class Client:
         retries: int = 2,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         credentials: grpc.ChannelCredentials | None = None,
+        ca_file: _File | None = None,
     ) -> None:
         """Prepares the connection; it is made at the first call.
 
         Args:
-            target: gRPC: "host:port" or "unix:/path/of/socket"; REST: "http(s)://host:port". Without, this
-                machine and the usual port: 8500 or 8501.
+            target: gRPC: "host:port" or "unix:/path/of/socket", with TLS "grpcs://host:port"; REST:
+                "http(s)://host:port". Without, this machine and the usual port: 8500 or 8501.
             transport: "grpc" or "rest".
             timeout: Seconds that a call may take if it does not say so itself.
             retries: How many times more a call is made that finds no server.
             max_message_bytes: The largest request and the largest answer.
-            credentials: For TLS, gRPC only; REST has it with "https".
+            credentials: For TLS with certificates of the client's own, gRPC only.
+            ca_file: Certificates in PEM, for "grpcs" and "https": the server's own, or that of who signed it.
+                Without, those that gRPC brings along, or for REST those of this machine. A server that shows
+                another one, or one for another name, is not asked: Unavailable.
 
         Raises:
             TypeError, ValueError: An argument is wrong.
@@ -119,7 +127,8 @@ class Client:
         self._timeout = _checked_timeout(timeout)
         self._retries = checked_integer("retries", retries, 0, 100)
         checked_integer("max_message_bytes", max_message_bytes, 1, 2**31 - 1)
-        self._transport = _transport(transport, target, max_message_bytes, credentials)
+        make = _grpc_transport if transport == "grpc" else _rest_transport
+        self._transport = make(target, max_message_bytes, credentials, ca_file)
         self._closed = False
 
     @classmethod
@@ -130,6 +139,7 @@ class Client:
         timeout: float = 10.0,
         retries: int = 2,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        ca_file: _File | None = None,
     ) -> "Client":
         """Returns a client by REST, of this machine's port 8501 if no URL is given."""
         return cls(
@@ -138,6 +148,7 @@ class Client:
             timeout=timeout,
             retries=retries,
             max_message_bytes=max_message_bytes,
+            ca_file=ca_file,
         )
 
     def __enter__(self) -> "Client":
@@ -401,23 +412,56 @@ class Client:
             raise ValueError("the client is closed")
 
 
-def _transport(
-    kind: str, target: str, max_bytes: int, credentials: grpc.ChannelCredentials | None
+def _grpc_transport(
+    target: str, max_bytes: int, credentials: grpc.ChannelCredentials | None, ca_file: _File | None
 ) -> Transport:
+    _check_target(target, tls.GRPCS, ca_file)
+    if target.startswith(("http://", "https://")):
+        raise ValueError(
+            f"target: gRPC takes host:port, grpcs://host:port or unix:/path, got {target!r}; "
+            "see transport='rest'"
+        )
+    if credentials is not None and ca_file is not None:
+        raise ValueError("credentials: they know the server's certificates already; leave ca_file out")
+    if credentials is None and target.startswith(tls.GRPCS):
+        credentials = _credentials(ca_file)
+    return GrpcTransport(target.removeprefix(tls.GRPCS), max_bytes, credentials)
+
+
+def _rest_transport(
+    target: str, max_bytes: int, credentials: grpc.ChannelCredentials | None, ca_file: _File | None
+) -> Transport:
+    _check_target(target, "https://", ca_file)
     is_url = target.startswith(("http://", "https://"))
-    if not target:
-        raise ValueError("target: the text is empty")
-    if kind == "grpc":
-        if is_url:
-            raise ValueError(
-                f"target: gRPC takes host:port or unix:/path, got {target!r}; see transport='rest'"
-            )
-        return GrpcTransport(target, max_bytes, credentials)
     if credentials is not None:
         raise ValueError("credentials: for gRPC only; by REST, use an https:// target")
     if ("://" in target and not is_url) or target.startswith("unix:"):
         raise ValueError(f"target: REST takes http(s)://host:port, got {target!r}")
-    return RestTransport(target if is_url else f"http://{target}", max_bytes)
+    trusted = None if ca_file is None else _trusting(ca_file)
+    return RestTransport(target if is_url else f"http://{target}", max_bytes, trusted)
+
+
+def _check_target(target: str, scheme: str, ca_file: _File | None) -> None:
+    if not target.removeprefix(scheme):
+        raise ValueError("target: the text is empty")
+    if ca_file is not None and not target.startswith(scheme):
+        # Whoever names certificates must not be left without encryption.
+        raise ValueError(f"ca_file: for a target that begins with {scheme}, got {target!r}")
+
+
+def _credentials(ca_file: _File | None) -> grpc.ChannelCredentials:
+    if ca_file is None:
+        return grpc.ssl_channel_credentials()
+    # Of a file without certificates, gRPC itself would tell at the first call only, as Unavailable.
+    _trusting(ca_file)
+    return grpc.ssl_channel_credentials(Path(ca_file).read_bytes())
+
+
+def _trusting(ca_file: _File) -> ssl.SSLContext:
+    try:
+        return tls.trusting(ca_file)
+    except ValueError as error:
+        raise ValueError(f"ca_file: {error}") from error
 
 
 def _checked_timeout(seconds: float) -> float:

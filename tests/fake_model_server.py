@@ -386,13 +386,20 @@ def to_json(name: str, array: np.ndarray) -> Any:
 
 
 @contextlib.contextmanager
-def serve(socket: str) -> Iterator[Fake]:
-    """Runs both fronts on free ports of this machine, and gRPC on a unix socket as well."""
+def serve(socket: str, credentials: grpc.ServerCredentials | None = None) -> Iterator[Fake]:
+    """Runs both fronts on free ports of this machine, and gRPC on a unix socket as well.
+
+    Args:
+        socket: Its path.
+        credentials: For TLS on gRPC's port.
+    """
     fake = Fake(socket=f"unix:{socket}")
     server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", -1)])
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Predictions(fake), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(Models(fake), server)
-    fake.grpc_target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    address = "127.0.0.1:0"
+    secure = server.add_secure_port(address, credentials) if credentials else None
+    fake.grpc_target = f"127.0.0.1:{secure or server.add_insecure_port(address)}"
     server.add_insecure_port(fake.socket)
     server.start()
     rest = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"fake": fake}))

@@ -1,5 +1,6 @@
 """The client's way to a model server by REST."""
 
+import ssl
 import threading
 import time
 from typing import Any
@@ -51,15 +52,17 @@ _MAX_ERROR = 1024
 class RestTransport:
     """A pool of connections to one server; see `calls.Transport`."""
 
-    def __init__(self, url: str, max_bytes: int) -> None:
+    def __init__(self, url: str, max_bytes: int, trusted: ssl.SSLContext | None = None) -> None:
         """Makes the pool; it connects at the first call.
 
         Args:
             url: "http://host:port" or "https://host:port", with a path if a proxy wants one.
             max_bytes: The largest body, either way.
+            trusted: By which certificates an "https" server is known; None for those of this machine.
         """
         self._prefix = (urllib3.util.parse_url(url).path or "").rstrip("/")
-        self._pool = urllib3.connection_from_url(url, maxsize=_CONNECTIONS)
+        options = {} if trusted is None else {"ssl_context": trusted}
+        self._pool = urllib3.connection_from_url(url, maxsize=_CONNECTIONS, **options)
         self._max_bytes = max_bytes
         self._known: dict[Address, tuple[float, dict[str, Signature]]] = {}
         self._lock = threading.Lock()
