@@ -115,6 +115,12 @@ class Visit:
         done = "#result:not([aria-busy='true']) :is([data-summary], [data-code])"
         WebDriverWait(self._browser, SECONDS).until(lambda each: each.find_elements(By.CSS_SELECTOR, done))
 
+    def wait_for_figures(self) -> None:
+        """Waits until figures that a page still reads are there."""
+        unread = "#figures[data-waiting]"
+        wait = WebDriverWait(self._browser, SECONDS)
+        wait.until_not(lambda each: each.find_elements(By.CSS_SELECTOR, unread))
+
     def unfold(self) -> None:
         """Opens what is folded."""
         self._browser.execute_script("document.querySelectorAll('details').forEach(each => each.open = true)")
@@ -138,6 +144,7 @@ def pages(visit: Visit) -> Iterator[str]:
     for name, path in PLAIN.items():
         if visit.wants(name):
             visit.open(path)
+            visit.wait_for_figures()
             yield name
     for name in FORMS:
         if visit.wants(f"{name}-form"):

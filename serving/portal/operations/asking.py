@@ -12,15 +12,17 @@ T = TypeVar("T")
 class Question(Generic[T]):
     """A question that is asked by one thread at a time: who asks it meanwhile waits for the same answer."""
 
-    def __init__(self, ask: Callable[[], T], keep_seconds: float = 0.0) -> None:
+    def __init__(self, ask: Callable[[], T], keep_seconds: float = 0.0, rest_seconds: float = 0.0) -> None:
         """Prepares the question.
 
         Args:
             ask: Asks, and returns the answer.
-            keep_seconds: How long an answer is good; what failed is asked again at once.
+            keep_seconds: How long an answer is good.
+            rest_seconds: How long after a failure nothing is asked, so that who did not wait learns of it.
         """
         self._ask = ask
         self._keep_seconds = keep_seconds
+        self._rest_seconds = rest_seconds
         self._lock = threading.Lock()
         self._answer: Future[T] | None = None
         self._until = 0.0
@@ -39,12 +41,13 @@ class Question(Generic[T]):
             return self._answer
 
     def _is_over(self, answer: "Future[T]") -> bool:
-        return answer.done() and (answer.exception() is not None or time.monotonic() >= self._until)
+        return answer.done() and time.monotonic() >= self._until
 
     def _run(self, answer: "Future[T]") -> None:
         try:
             found = self._ask()
         except Exception as error:  # for who waits, whatever it is
+            self._until = time.monotonic() + self._rest_seconds
             answer.set_exception(error)
         else:
             self._until = time.monotonic() + self._keep_seconds

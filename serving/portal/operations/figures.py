@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from concurrent.futures import wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,10 @@ from serving.portal.operations.states import Version
 
 KEEP_SECONDS = 60.0
 """How long an answer of MLflow is good."""
+REST_SECONDS = 10.0
+"""How long it is left in peace after it did not answer."""
 
-_WAIT_SECONDS, _LONGEST_SECONDS = 8.0, 60.0
+_LONGEST_SECONDS = 60.0
 _SQLITE = "sqlite:///"
 # Who waits for a dead server waits in vain.
 _QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
@@ -57,19 +58,20 @@ class Answer:
     Attributes:
         figures: By model and version.
         problem: Why there are none, a sentence for people; empty if it answered.
+        waiting: Whether they are being read, and are here for who asks again in some seconds.
     """
 
     figures: Mapping[tuple[str, int | None], Figures]
     problem: str = ""
+    waiting: bool = False
 
 
-def find(uri: str, versions: Iterable[Version], seconds: float = _WAIT_SECONDS) -> Answer:
-    """Asks MLflow about versions; waits so long and no longer.
+def find(uri: str, versions: Iterable[Version]) -> Answer:
+    """Asks MLflow about versions, and does not wait for it: that takes seconds.
 
     Args:
         uri: MLflow's store or server.
         versions: Of models.
-        seconds: Longest time to wait. A later answer is there for who asks next.
     """
     asked = tuple(
         (each.model, each.number, tuple(name.format(each.model) for name in _EXPERIMENTS[each.source]))
@@ -80,9 +82,8 @@ def find(uri: str, versions: Iterable[Version], seconds: float = _WAIT_SECONDS) 
     if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
         return Answer({}, "There is no MLflow store in this workspace.")
     answer = _question(uri, asked).ask()
-    wait([answer], timeout=seconds)
     if not answer.done():
-        return Answer({}, "MLflow has not answered yet. Please open this page again in a moment.")
+        return Answer({}, waiting=True)
     if answer.exception() is not None:
         return Answer({}, "MLflow does not answer.")
     return Answer({(each.model, each.version): each for each in answer.result()})
@@ -91,7 +92,7 @@ def find(uri: str, versions: Iterable[Version], seconds: float = _WAIT_SECONDS) 
 @functools.lru_cache(maxsize=8)
 def _question(uri: str, asked: tuple[_Asked, ...]) -> Question[list[Figures]]:
     """Returns the question, the same one while the models are the same."""
-    return Question(lambda: _ask(uri, asked), KEEP_SECONDS)
+    return Question(lambda: _ask(uri, asked), KEEP_SECONDS, REST_SECONDS)
 
 
 def _ask(uri: str, asked: tuple[_Asked, ...]) -> list[Figures]:

@@ -56,7 +56,12 @@ def status(request: HttpRequest) -> HttpResponse:
     found = states.look(client(), settings.HOME, _TITLES)
     answer = figures.find(settings.MLFLOW_URI, found.versions)
     rows = [_row(version, answer.figures.get((version.model, version.number))) for version in found.versions]
-    context = {"rows": rows, "running": found.running, "problem": answer.problem}
+    context = {
+        "rows": rows,
+        "running": found.running,
+        "problem": answer.problem,
+        "waiting": answer.waiting,
+    }
     return render(request, "portal/status.html", {**context, "dashboard": _dashboard()})
 
 

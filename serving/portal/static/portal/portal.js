@@ -477,3 +477,28 @@ result?.addEventListener("toggle", ({ target: details }) => {
 window.addEventListener("popstate", () => {
   if (location.pathname + location.search !== shown) location.reload();
 });
+
+// ---- figures of models that are still being read
+
+const FIGURES_PAUSE = 1000;
+const FIGURES_TRIES = 60;
+
+/* Asks for the page again until it has them, or says why there are none. */
+async function fillIn(note) {
+  for (let tries = 0; tries < FIGURES_TRIES; tries += 1) {
+    await new Promise((resume) => { setTimeout(resume, FIGURES_PAUSE); });
+    const response = await fetch(location.href, { credentials: "same-origin" });
+    if (!response.ok) return;
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const now = page.getElementById("figures");
+    if (now && "waiting" in now.dataset) continue;
+    document.querySelector(".status tbody").replaceWith(page.querySelector(".status tbody"));
+    if (now) note.replaceWith(now);
+    else note.remove();
+    announce(now?.textContent ?? "The figures are here.");
+    return;
+  }
+}
+
+const unread = document.querySelector("#figures[data-waiting]");
+if (unread) fillIn(unread).catch(() => { /* The link to look again is still there. */ });
