@@ -19,7 +19,8 @@ def portal(
         typer.Option(
             metavar="HOST:PORT",
             envvar="PORTAL_MODEL_SERVER",
-            help="gRPC API of a model server that runs already. [default: one is started]",
+            help="gRPC API of a model server that runs already; grpcs://HOST:PORT to ask it by TLS. "
+            "[default: one is started]",
         ),
     ] = "",
     workspace: WorkspaceOption = None,

@@ -1,6 +1,7 @@
 """The portal in a process of its own, with the settings of production, and people who visit it."""
 
 import contextlib
+import http.client
 import os
 import re
 import secrets
@@ -8,8 +9,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -137,6 +140,49 @@ def portal_server(folder: Path, model_server: str, **variables: str) -> Iterator
         yield portal.wait_until_running()
     finally:
         portal.stop()
+
+
+@contextlib.contextmanager
+def below(portal: Portal, prefix: str) -> Iterator[str]:
+    """A proxy that offers a portal below a path, which it takes off, and nothing else; yields the address."""
+
+    class Forward(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _forward(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if not self.path.startswith(f"{prefix}/"):
+                self._answer(404, (), b"another application")
+                return
+            # Redirects and compressed bodies are the browser's.
+            connection = http.client.HTTPConnection(portal.host, portal.port, timeout=60)
+            connection.request(self.command, self.path.removeprefix(prefix), body, dict(self.headers))
+            with contextlib.closing(connection):
+                response = connection.getresponse()
+                self._answer(response.status, response.getheaders(), response.read())
+
+        def _answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+            self.send_response(status)
+            for name, value in headers:
+                if name.lower() not in ("connection", "content-length", "transfer-encoding"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_GET = do_HEAD = do_POST = _forward
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    proxy = ThreadingHTTPServer((portal.host, 0), Forward)
+    threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://{portal.host}:{proxy.server_port}{prefix}"
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
 
 
 class Visitor:

@@ -1,6 +1,7 @@
 """Reads settings out of environment variables; what is wrong is told by name."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from serving.portal.rates import Rate
+from serving.wire import tls
 
 _EXAMPLE, _SQLITE = "postgres://user:password@host/name", "sqlite:///portal.db"
+_PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -51,6 +54,11 @@ def number(name: str, default: float, least: float, most: float) -> float:
     return found
 
 
+def megabytes(name: str, default: float) -> int:
+    """Returns bytes, of which the variable tells 1 to a million megabytes; as `number`."""
+    return int(number(name, default, 1, 1_000_000) * (1 << 20))
+
+
 def rate(name: str, default: str) -> str:
     """Returns a rate such as 60/min, as it was written.
 
@@ -73,6 +81,45 @@ def names(name: str, default: str = "") -> list[str]:
 def path(name: str, default: Path) -> Path:
     """Returns an absolute path."""
     return Path(text(name, str(default))).expanduser().resolve()
+
+
+def prefix(name: str) -> str:
+    """Returns how all paths begin, such as /faces, without a slash at its end; empty where none is named.
+
+    Raises:
+        ImproperlyConfigured: It is no path, or would have to be quoted in addresses.
+    """
+    value = text(name).rstrip("/")
+    if value and not _PREFIX.fullmatch(value):
+        raise ImproperlyConfigured(f"{name}: expected a path such as /faces, found {value!r}")
+    return value
+
+
+def model_server(name: str, default: str) -> str:
+    """Returns the address of a model server, as the client takes it.
+
+    Raises:
+        ImproperlyConfigured: It is that of a web server.
+    """
+    address = text(name, default)
+    if address.startswith(("http://", "https://", "grpc://")) or not address.removeprefix(tls.GRPCS):
+        raise ImproperlyConfigured(f"{name}: expected host:port or {tls.GRPCS}host:port, found {address!r}")
+    return address
+
+
+def certificates(name: str) -> str:
+    """Returns the path of a file of certificates in PEM; empty where none is named.
+
+    Raises:
+        ImproperlyConfigured: It cannot be read, or holds none.
+    """
+    file = text(name)
+    if file:
+        try:
+            tls.trusting(file)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name}: {error}") from error
+    return file
 
 
 def database(name: str, default: Path) -> dict[str, Any]:

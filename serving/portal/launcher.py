@@ -26,7 +26,7 @@ PURGE_SECONDS = 300
 # A running request may end; honcho kills what takes longer than five seconds.
 _GRACE_SECONDS = 3
 _KEY_FILE, _KEY_BYTES, _ONLY_OWNER = "secret_key", 50, 0o600
-_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):[0-9]{1,5}", re.ASCII)
+_ADDRESS = re.compile(r"(grpcs://)?(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):[0-9]{1,5}", re.ASCII)
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _POLL_SECONDS, _ANSWER_SECONDS, _PATIENCE_SECONDS = 0.5, 5.0, 90.0
 # What `http_proxy` names need not reach this machine.
@@ -46,7 +46,8 @@ class PortalOptions:
         host: Address that the portal listens on.
         port: Its port.
         model_port: Port of 127.0.0.1 for the model server, which is asked by gRPC.
-        model_server: "host:port" of a model server that runs already; empty to start one.
+        model_server: "host:port" of a model server that runs already, or "grpcs://host:port" to ask it by
+            TLS; empty to start one.
     """
 
     home: Path
@@ -102,7 +103,8 @@ def _check_ports(options: PortalOptions) -> None:
     local_server.check_port("--port", options.host, options.port)
     if options.model_server:
         if not _ADDRESS.fullmatch(options.model_server):
-            raise LaunchError(f"--model-server {options.model_server!r}: expected HOST:PORT")
+            expected = "expected HOST:PORT or grpcs://HOST:PORT"
+            raise LaunchError(f"--model-server {options.model_server!r}: {expected}")
         return
     if options.port == options.model_port:
         raise LaunchError(f"--model-port {options.model_port}: expected another than --port")

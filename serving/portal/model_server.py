@@ -35,7 +35,12 @@ class _Once(Generic[_T]):
 @_Once
 def client() -> Client:
     """Returns the client; made at the first call, since gRPC does not survive the fork of a process."""
-    return Client(settings.MODEL_SERVER, timeout=settings.MODEL_SECONDS, retries=1)
+    return Client(
+        settings.MODEL_SERVER,
+        timeout=settings.MODEL_SECONDS,
+        retries=1,
+        ca_file=settings.MODEL_CA or None,
+    )
 
 
 @_Once

@@ -14,6 +14,7 @@ class Upload(models.Model):
         created: When it came.
         width: Pixels.
         height: Pixels.
+        size: Bytes that its file takes on the disk.
         sample: Whether it is one of the portal's own drawn samples, which are no data to train with.
     """
 
@@ -22,6 +23,7 @@ class Upload(models.Model):
     created = models.DateTimeField(auto_now_add=True, db_index=True)
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
+    size = models.PositiveIntegerField(default=0)
     sample = models.BooleanField(default=False)
 
 
@@ -64,6 +66,11 @@ class Correction(models.Model):
 
         constraints = (models.UniqueConstraint(fields=["task", "sha256"], name="one_correction_an_image"),)
         indexes = (models.Index(fields=["task", "other_sha256"], name="correction_other_image"),)
+
+
+def bytes_of_all(kind: type[Upload] | type[Correction]) -> int:
+    """Returns how many bytes all pictures of a kind have together."""
+    return kind.objects.aggregate(total=models.Sum("size"))["total"] or 0
 
 
 class ApiKey(models.Model):

@@ -7,13 +7,16 @@
 | PORTAL_HOSTS | names that the portal is reached by, with commas between them | localhost,127.0.0.1,[::1] |
 | PORTAL_HTTPS | whether browsers reach it by HTTPS: secure cookies, HSTS, redirects | 1 |
 | PORTAL_PROXIES | proxies in front of it, whose X-Forwarded-For and -Proto are believed | 0 |
+| PORTAL_PREFIX | path such as /faces below which a proxy offers it, and which the proxy takes off | none |
 | DATABASE_URL | such as postgres://user:password@host/name | SQLite in PORTAL_DATA |
 | PORTAL_DATA | folder for the database, uploads and corrections | hexaface_runs/portal |
-| PORTAL_MODEL_SERVER | gRPC address of the model server | 127.0.0.1:8500 |
+| PORTAL_MODEL_SERVER | gRPC address of the model server; grpcs://host:port to ask by TLS | 127.0.0.1:8500 |
+| PORTAL_MODEL_CA | PEM file by which it is known then: its certificate, or its signer's | those of gRPC |
 | PORTAL_MODEL_SECONDS | longest time that a model may take; of a batch, for each four pictures | 10 |
 | HEXAFACE_HOME | workspace whose models are served, for their error rates and states | hexaface_runs |
 | PORTAL_UPLOAD_MINUTES | how long a picture is kept | 60 |
 | PORTAL_SESSION_UPLOADS | pictures that a session may keep; the oldest go first | 40 |
+| PORTAL_UPLOADS_MB | megabytes of all pictures that are kept; more are refused | 2000 |
 | PORTAL_UPLOAD_RATE | uploads of one address, and as many results, such as 60/min | 60/min |
 | PORTAL_API_ANONYMOUS | whether the API answers without a key, at the rate of uploads | 0 |
 | PORTAL_CORRECTIONS | whether people may give corrected pictures for training | 1 |
@@ -33,6 +36,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from serving.portal import environment
+from serving.wire.tls import GRPCS
 
 _LEAST_KEY = 50
 
@@ -47,22 +51,30 @@ if not DEBUG and len(SECRET_KEY) < _LEAST_KEY:
         "`python -c 'import secrets; print(secrets.token_urlsafe(50))'` makes some"
     )
 ALLOWED_HOSTS = environment.names("PORTAL_HOSTS", "localhost,127.0.0.1,[::1]")
+FORCE_SCRIPT_NAME = environment.prefix("PORTAL_PREFIX") or None
 PROXIES = int(environment.number("PORTAL_PROXIES", 0, 0, 10))
 
 DATA = environment.path("PORTAL_DATA", HOME / "portal")
-MODEL_SERVER = environment.text("PORTAL_MODEL_SERVER", "127.0.0.1:8500")
+MODEL_SERVER = environment.model_server("PORTAL_MODEL_SERVER", "127.0.0.1:8500")
+MODEL_CA = environment.certificates("PORTAL_MODEL_CA")
+if MODEL_CA and not MODEL_SERVER.startswith(GRPCS):
+    raise ImproperlyConfigured(
+        f"PORTAL_MODEL_CA: expected an address {GRPCS}host:port in PORTAL_MODEL_SERVER, found "
+        f"{MODEL_SERVER!r}, which is asked without encryption"
+    )
 MODEL_SECONDS = environment.number("PORTAL_MODEL_SECONDS", 10.0, 0.1, 300.0)
 MLFLOW_URI = environment.text("MLFLOW_TRACKING_URI", f"sqlite:///{HOME / 'mlflow.db'}")
 DASHBOARD = environment.text("PORTAL_DASHBOARD")
 
 UPLOAD_SECONDS = 60.0 * environment.number("PORTAL_UPLOAD_MINUTES", 60, 1, 24 * 60)
 SESSION_UPLOADS = int(environment.number("PORTAL_SESSION_UPLOADS", 40, 2, 1000))
+UPLOADS_BYTES = environment.megabytes("PORTAL_UPLOADS_MB", 2000)
 UPLOAD_RATE = environment.rate("PORTAL_UPLOAD_RATE", "60/min")
 API_ANONYMOUS = environment.flag("PORTAL_API_ANONYMOUS", False)
 CORRECTIONS = environment.flag("PORTAL_CORRECTIONS", True)
 SESSION_CORRECTIONS = int(environment.number("PORTAL_SESSION_CORRECTIONS", 20, 1, 10_000))
 DAY_CORRECTIONS = int(environment.number("PORTAL_DAY_CORRECTIONS", 500, 1, 100_000))
-CORRECTIONS_BYTES = int(environment.number("PORTAL_CORRECTIONS_MB", 1000, 1, 1_000_000)) << 20
+CORRECTIONS_BYTES = environment.megabytes("PORTAL_CORRECTIONS_MB", 1000)
 
 INSTALLED_APPS = [
     "serving.portal.apps.PortalConfig",
@@ -118,7 +130,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
 
-STATIC_URL = "static/"
+# Whole: a web server reads it before the first request tells Django how paths begin.
+STATIC_URL = f"{FORCE_SCRIPT_NAME or ''}/static/"
 STATIC_ROOT = DATA / "static"
 _FINGERPRINTED = "whitenoise.storage.CompressedManifestStaticFilesStorage"
 _PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"
@@ -145,9 +158,10 @@ if PROXIES:
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HTTPS
-# So named, browsers take them from no other host of the domain.
-_PREFIX = "__Host-" if _HTTPS else ""
-SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{_PREFIX}hexaface_session", f"{_PREFIX}hexaface_csrf"
+# So named, browsers take them from no other host of the domain; with a path of their own, by HTTPS only.
+_GUARD = ("__Secure-" if FORCE_SCRIPT_NAME else "__Host-") if _HTTPS else ""
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{_GUARD}hexaface_session", f"{_GUARD}hexaface_csrf"
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{FORCE_SCRIPT_NAME or ''}/"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 24 * 3600

@@ -5,6 +5,7 @@ import os
 import re
 import uuid
 from datetime import timedelta
+from math import ceil
 from pathlib import Path
 
 from django.conf import settings
@@ -12,15 +13,21 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.utils import timezone
 
 from serving.portal.assessment.pictures import Picture, restore
-from serving.portal.models import Upload
+from serving.portal.models import Upload, bytes_of_all
 
 _ONLY_OWNER = 0o600
+# As file systems give it; so many tiny files cannot take more than they are counted for.
+_BLOCK = 4096
 # As Django makes them; a cookie may hold anything.
 _SESSION_KEY = re.compile(r"[a-z0-9]{32}", re.ASCII)
 
 
 class NoUpload(LookupError):
     """There is no such picture, or it is another session's, or its time is over: all the same to who asks."""
+
+
+class NoRoom(Exception):
+    """All pictures that are kept have as many bytes as they may have."""
 
 
 def keep(session: SessionBase, picture: Picture, *, sample: bool = False) -> Upload:
@@ -35,6 +42,7 @@ def keep(session: SessionBase, picture: Picture, *, sample: bool = False) -> Upl
         The record.
 
     Raises:
+        NoRoom: So much is kept already; then this is not.
         OSError: It cannot be written; then nothing is kept.
     """
     key = _key(session)
@@ -42,8 +50,16 @@ def keep(session: SessionBase, picture: Picture, *, sample: bool = False) -> Upl
         # A key that was not made here may be one that others know.
         session.create()
     upload = Upload.objects.create(
-        session=session.session_key, width=picture.width, height=picture.height, sample=sample
+        session=session.session_key,
+        width=picture.width,
+        height=picture.height,
+        size=_BLOCK * ceil(len(picture.jpeg) / _BLOCK),
+        sample=sample,
     )
+    # Counted with it: of processes that keep one at the same moment, none may find room that is another's.
+    if bytes_of_all(Upload) > settings.UPLOADS_BYTES:
+        upload.delete()
+        raise NoRoom
     try:
         _write(_file(upload.id), picture.jpeg)
     except OSError:

@@ -221,9 +221,10 @@ def test_answers_that_are_none(before_fake_shared, shared_fake, change, page):
     shared_fake.change = change
     answer = visitor.get(result)
     shared_fake.change = None
-    if change is _one_point and page == "detection":
-        # Where a face is can be shown, whatever its points are.
+    if change is _one_point:
+        # Where a face is can be shown, and it can be cut out, whatever its points are.
         assert answer.status_code == 200
+        assert ("cut out by its box" in answer.text) is (page == "everything")
     else:
         assert_unavailable(answer)
     assert visitor.get(result).status_code == 200

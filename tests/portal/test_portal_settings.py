@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import certificates
 import pytest
 from model_servers import PROJECT
 
@@ -47,6 +48,17 @@ def test_settings_of_production_are_clean(tmp_path):
         ("PORTAL_MODEL_SECONDS", "nan", "PORTAL_MODEL_SECONDS: expected a number from 0.1"),
         ("PORTAL_UPLOAD_MINUTES", "0", "PORTAL_UPLOAD_MINUTES: expected a number from 1 to 1440"),
         ("PORTAL_SESSION_UPLOADS", "many", "PORTAL_SESSION_UPLOADS: expected a number from 2 to 1000"),
+        (
+            "PORTAL_MODEL_SERVER",
+            "https://x:1",
+            "PORTAL_MODEL_SERVER: expected host:port or grpcs://host:port",
+        ),
+        ("PORTAL_MODEL_SERVER", "grpcs://", "PORTAL_MODEL_SERVER: expected host:port or grpcs://host:port"),
+        ("PORTAL_MODEL_CA", "/no/ca.pem", "PORTAL_MODEL_CA: /no/ca.pem: cannot be read: No such file"),
+        ("PORTAL_PREFIX", "faces", "PORTAL_PREFIX: expected a path such as /faces, found 'faces'"),
+        ("PORTAL_PREFIX", "//evil.example", "PORTAL_PREFIX: expected a path such as /faces, found '//evil"),
+        ("PORTAL_PREFIX", "/a/../b", "PORTAL_PREFIX: expected a path such as /faces, found '/a/../b'"),
+        ("PORTAL_UPLOADS_MB", "0.5", "PORTAL_UPLOADS_MB: expected a number from 1 to 1e+06, found '0.5'"),
         ("DATABASE_URL", "secretword", "DATABASE_URL: expected an address such as postgres://"),
         ("DATABASE_URL", "postgres://u:secretword@host:port/x", "DATABASE_URL: expected an address"),
     ],
@@ -60,12 +72,24 @@ def test_what_is_wrong_is_told_by_name(name, value, said):
     assert "secretword" not in done.stderr
 
 
+def test_certificates_are_for_tls(tmp_path):
+    file, _ = certificates.make("localhost").write(tmp_path, "ca")
+    done = check(**GOOD, PORTAL_MODEL_CA=str(file), PORTAL_MODEL_SERVER="models.example:8500")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: PORTAL_MODEL_CA: expected an address grpcs://host:port in PORTAL_MODEL_SERVER, found "
+        "'models.example:8500', which is asked without encryption\n"
+    )
+    done = check(**GOOD, PORTAL_MODEL_CA=str(file), PORTAL_MODEL_SERVER="grpcs://models.example:8500")
+    assert done.returncode == 0, done.stderr
+
+
 SHOW = """
 import django, json
 django.setup()
 from django.conf import settings
 from django.test import Client
-wanted = ("SECURE_", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "DEBUG", "NINJA_", "DATABASES")
+wanted = ("SECURE_", "SESSION_COOKIE_", "CSRF_COOKIE_", "DEBUG", "NINJA_", "DATABASES", "STATIC_URL")
 found = {name: getattr(settings, name) for name in dir(settings) if name.startswith(wanted)}
 print(json.dumps(found, default=str))
 request = {"HTTP_HOST": "portal.example", "HTTP_X_FORWARDED_PROTO": "https"}
@@ -96,6 +120,23 @@ def test_a_proxy_tells_of_https(tmp_path):
     values, answer = show(PORTAL_DATA=str(tmp_path), PORTAL_PROXIES="1")
     assert values["NINJA_NUM_PROXIES"] == 1
     assert answer == "404 max-age=31536000; includeSubDomains; preload"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "https", "path", "guard"),
+    [
+        ("", "1", "/", "__Host-"),
+        ("", "0", "/", ""),
+        ("/faces/", "1", "/faces/", "__Secure-"),
+        ("/of/faces", "0", "/of/faces/", ""),
+    ],
+)
+def test_cookies_are_of_the_prefix(tmp_path, prefix, https, path, guard):
+    values, _ = show(PORTAL_DATA=str(tmp_path), PORTAL_PREFIX=prefix, PORTAL_HTTPS=https)
+    for what in ("SESSION", "CSRF"):
+        assert values[f"{what}_COOKIE_PATH"] == path
+        assert values[f"{what}_COOKIE_NAME"] == f"{guard}hexaface_{what.lower()}"
+    assert values["STATIC_URL"] == f"{path}static/"
 
 
 def test_paths_may_have_any_characters(tmp_path):

@@ -272,12 +272,10 @@ def test_a_port_that_is_taken(started, option):
     assert f"error: {option} {port}: cannot be opened: Address already in use" in said
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "http://127.0.0.1:8500"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "http://127.0.0.1:8500", "grpcs://127.0.0.1"])
 def test_an_address_that_is_none(started, address):
-    assert (
-        refused(started("--model-server", address))
-        == f"error: --model-server {address!r}: expected HOST:PORT"
-    )
+    said = refused(started("--model-server", address))
+    assert said == f"error: --model-server {address!r}: expected HOST:PORT or grpcs://HOST:PORT"
 
 
 def test_a_wrong_variable(started):

@@ -3,19 +3,24 @@
 import io
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from math import ceil
 from pathlib import Path
 
 import hostile_files as hostile
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client, RequestFactory
 from django.utils import timezone
 from portal_pictures import encoded
 
 from serving.portal import throttling, uploads
+from serving.portal.api import keys
 from serving.portal.assessment.pictures import pixels_to_decode, receive
 from serving.portal.models import Upload
 
@@ -24,7 +29,7 @@ MEGABYTE = 1 << 20
 
 
 def files(portal) -> list[str]:
-    return sorted(file.stem for file in (portal.DATA / "uploads").iterdir())
+    return sorted(file.stem for file in (portal.DATA / "uploads").glob("*"))
 
 
 @pytest.mark.django_db(transaction=True)  # the command closes old connections
@@ -68,6 +73,123 @@ def test_a_session_keeps_so_many(portal):
     session, picture = SessionStore(), receive(encoded())
     kept = [uploads.keep(session, picture) for _ in range(3)]
     assert files(portal) == sorted(str(upload.id) for upload in kept[1:])
+
+
+# ---- room for all of them
+
+
+def send(client, name, *fields, **options):
+    return client.post(f"/{name}/", {field: io.BytesIO(encoded()) for field in fields}, **options)
+
+
+@pytest.fixture
+def room_for(portal):
+    """Sets the bound to so many pictures."""
+    one = 4096 * ceil(len(receive(encoded()).jpeg) / 4096)
+
+    def bound(pictures: int) -> None:
+        portal.UPLOADS_BYTES = pictures * one
+
+    return bound
+
+
+def test_so_much_is_kept_of_all_sessions_and_no_more(portal, room_for, caplog):
+    room_for(2)
+    assert [send(Client(), "detection", "image").status_code for _ in range(2)] == [302, 302]
+    kept = files(portal)
+    refused = send(Client(), "detection", "image")
+    assert refused.status_code == 507
+    assert int(refused["Retry-After"]) == 300
+    assert "There is no room for more pictures now. Nothing was kept" in refused.content.decode()
+    assert "PORTAL_UPLOADS_MB" in caplog.text
+    assert files(portal) == kept
+    assert Upload.objects.count() == 2
+
+
+def test_a_script_is_told_that_there_is_no_room(room_for):
+    room_for(0)
+    answer = send(Client(), "age", "image", headers={"X-Fragment": "result"})
+    assert answer.status_code == 507
+    page = answer.content.decode()
+    assert "<html" not in page
+    # To send it again, since nothing was kept that another page could show.
+    assert 'class="button retry"' in page
+    assert 'data-status="507"' in page
+
+
+def test_of_two_pictures_both_are_kept_or_none(portal, room_for):
+    room_for(1)
+    assert send(Client(), "verification", "first", "second").status_code == 507
+    assert (files(portal), Upload.objects.count()) == ([], 0)
+    room_for(2)
+    assert send(Client(), "verification", "first", "second").status_code == 302
+
+
+def test_of_two_pictures_none_is_kept_where_the_disk_is_full(portal, monkeypatch):
+    write, written = uploads._write, []
+
+    def full(file, content):
+        written.append(file)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        write(file, content)
+
+    monkeypatch.setattr(uploads, "_write", full)
+    assert send(Client(raise_request_exception=False), "verification", "first", "second").status_code == 500
+    assert (len(written), files(portal), Upload.objects.count()) == (2, [], 0)
+
+
+@pytest.mark.django_db(transaction=True)  # the command closes old connections
+@pytest.mark.parametrize("way", ["forgotten", "over"])
+def test_what_is_deleted_makes_room(portal, room_for, way):
+    room_for(1)
+    client = Client()
+    assert send(client, "detection", "image").status_code == 302
+    assert send(client, "detection", "image").status_code == 507
+    upload = Upload.objects.get()
+    if way == "forgotten":
+        client.post(f"/uploads/{upload.id}/forget/")
+    else:
+        Upload.objects.update(created=timezone.now() - timedelta(minutes=61))
+        # Until its file is gone it takes room.
+        assert send(client, "detection", "image").status_code == 507
+        call_command("purge_uploads")
+    assert send(client, "detection", "image").status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_those_who_come_together_no_more_find_room_than_there_is(portal, room_for):
+    room_for(3)
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda _: _send_and_close(), range(8)))
+    assert set(codes) <= {302, 507}
+    assert codes.count(302) == len(files(portal)) == Upload.objects.count() <= 3
+    # What those who were refused had asked for is free again.
+    codes += [send(Client(), "detection", "image").status_code for _ in range(4)]
+    assert codes.count(302) == len(files(portal)) == 3
+
+
+def _send_and_close() -> int:
+    try:
+        return send(Client(), "detection", "image").status_code
+    finally:
+        connection.close()
+
+
+def test_a_tiny_picture_counts_for_what_it_takes_on_the_disk(portal):
+    upload = uploads.keep(SessionStore(), receive(encoded(size=(16, 16))))
+    assert len(uploads.read(upload)) < 1000
+    assert upload.size == 4096
+
+
+def test_programs_need_no_room(portal, room_for):
+    room_for(0)
+    key = keys.create("tests", "100/s")
+    sent = {"images": SimpleUploadedFile("x", b"no picture", "image/jpeg")}
+    assert Client().post("/api/v1/detection", sent, headers={"X-API-Key": key}).status_code == 200
+
+
+# ---- sessions
 
 
 @pytest.mark.parametrize("key", ["a" * 8, "b" * 32, "c" * 60, '"\\000aaaaaaaa"'])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q, Sum
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -21,7 +21,7 @@ from serving.portal.corrections.indexes import BadIndex
 from serving.portal.corrections.published import LAYOUTS, Content, Label
 from serving.portal.corrections.refused import Refused
 from serving.portal.corrections.spans import Busy, Spans
-from serving.portal.models import Correction
+from serving.portal.models import Correction, bytes_of_all
 
 _DIGITS = 20
 _SALT = "serving.portal.corrections"
@@ -167,9 +167,8 @@ def _check_room(giver: str, span: int, size: int) -> None:
             429,
             "too_many_corrections",
         )
-    kept = Correction.objects.aggregate(total=Sum("size"))["total"] or 0
     today = Correction.objects.filter(span=span).count()
-    if today >= settings.DAY_CORRECTIONS or kept + size > settings.CORRECTIONS_BYTES:
+    if today >= settings.DAY_CORRECTIONS or bytes_of_all(Correction) + size > settings.CORRECTIONS_BYTES:
         raise Refused(
             "No more corrections can be taken at the moment. This one was not kept.",
             429,

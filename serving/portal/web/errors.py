@@ -3,12 +3,15 @@
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.urls import reverse
 
 from serving.client import ResourceExhausted, ServerError
 from serving.portal.assessment.pictures import too_large as too_large_text
 from serving.portal.web.wording import counted
 
 RETRY_SECONDS = 5
+ROOM_SECONDS = 300
+"""After which pictures whose time is over are deleted the next time."""
 _API = "/api/"
 _BUSY = "Too much is being asked right now. Please try again in a moment."
 _DOWN = "The models do not answer right now. Please try again in a moment."
@@ -41,7 +44,7 @@ def tell(
 
 def is_api(request: HttpRequest) -> bool:
     """Tells whether a program asks."""
-    return request.path.startswith(_API)
+    return request.path_info.startswith(_API)
 
 
 def is_fragment(request: HttpRequest) -> bool:
@@ -80,6 +83,15 @@ def too_many(request: HttpRequest, seconds: int) -> HttpResponse:
     return response
 
 
+def no_room(request: HttpRequest) -> HttpResponse:
+    """Tells that no more pictures can be kept."""
+    minutes = counted(ROOM_SECONDS // 60, "minute")
+    message = f"There is no room for more pictures now. Nothing was kept; please try again in {minutes}."
+    response = tell(request, 507, "no_room", "No room right now", message)
+    response["Retry-After"] = str(ROOM_SECONDS)
+    return response
+
+
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Tells that a form was not one of the portal's, or was too old."""
     message = "This form is too old, or your browser sends no cookies. Please open the page again."
@@ -92,7 +104,7 @@ def not_found(request: HttpRequest, exception: object = None) -> HttpResponse:
     if _of_picture(request):
         message = "There is nothing here. A picture is forgotten after a while; please choose it again."
     if is_api(request):
-        message = "There is no such address; /api/v1/docs lists those that there are."
+        message = f"There is no such address; {reverse('api-v1:openapi-view')} lists those that there are."
     return tell(request, 404, "not_found", "Nothing here", message)
 
 

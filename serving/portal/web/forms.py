@@ -40,7 +40,7 @@ def take_pictures(request: HttpRequest, fields: Mapping[str, str]) -> list[Uploa
 
     Raises:
         FormError: There is none of them, or a file is no picture that can be taken.
-        OSError: One cannot be written.
+        uploads.NoRoom, OSError: One cannot be kept.
     """
     stages.note_received(request)
     with stages.timed(request, "decoding"):

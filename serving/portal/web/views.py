@@ -67,6 +67,8 @@ def application(request: HttpRequest, name: str) -> HttpResponse:
         [upload] = take_pictures(request, {"image": "a picture"})
     except FormError as error:
         return _refused(request, chosen, error)
+    except uploads.NoRoom:
+        return _no_room(request)
     return HttpResponseRedirect(reverse(f"{name}-result", args=[upload.id]))
 
 
@@ -95,6 +97,8 @@ def verification(request: HttpRequest) -> HttpResponse:
         first, second = take_pictures(request, {"first": "the first picture", "second": "the second picture"})
     except FormError as error:
         return _refused(request, VERIFICATION, error)
+    except uploads.NoRoom:
+        return _no_room(request)
     return HttpResponseRedirect(reverse("verification-result", args=[first.id, second.id]))
 
 
@@ -205,6 +209,11 @@ def _refused(
         return response
     context = {"application": chosen, "error": str(error), "error_field": error.field, "form": form}
     return render(request, f"portal/{_page(chosen)}.html", context, status=400)
+
+
+def _no_room(request: HttpRequest) -> HttpResponse:
+    _log.warning("%s no room: all pictures that are kept take PORTAL_UPLOADS_MB", request.id)
+    return errors.no_room(request)
 
 
 def _answer(request: HttpRequest, chosen: Application, context: dict[str, Any]) -> HttpResponse:
