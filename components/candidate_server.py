@@ -23,7 +23,7 @@ _START_SECONDS = 120.0
 _LOAD_SECONDS = 300.0
 _REQUEST_SECONDS = 60.0
 _END_SECONDS = 10.0
-_GONE_SECONDS = 1.0
+_GONE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _TAIL = 3000
 # A port that was free a moment ago may be taken now.

@@ -33,6 +33,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.model_server.errors import Code, ServingError, invalid
+from serving.model_server.memory import no_search
 
 # Numpy arrays have at most 32 dimensions, and the row format puts one before those of an element.
 _MAX_RANK = 31
@@ -100,10 +101,11 @@ def _fail(message: str) -> ServingError:
 def _parse(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid("JSON Parse error: The document is empty")
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        document = _parse_exactly(body)
+    with no_search():
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            document = _parse_exactly(body)
     if not isinstance(document, dict):
         raise _fail(f"JSON Value: {_quote(document)} Is not object")
     return document

@@ -54,7 +54,8 @@ __all__ = [
 STABLE, CANARY = "stable", "canary"
 Say = Callable[[str], None]
 
-_ASK_SECONDS = 3.0
+# Who does not listen is known at once; a busy machine may take long to answer.
+_ASK_SECONDS = 10.0
 _PREDICT_SECONDS = 30.0
 _AGAIN_SECONDS = 1.0
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,64}")

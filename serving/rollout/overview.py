@@ -11,7 +11,7 @@ from serving.rollout.model_config import ConfigFile, Model, Site, connect, entry
 from serving.rollout.records import has_records
 from serving.wire import wire_pb2
 
-_ASK_SECONDS = 3.0
+_ASK_SECONDS = 10.0
 # Versions are seconds since 1970; smaller numbers (1, 2) were given by hand.
 _PUSHED_AFTER, _PUSHED_BEFORE = 10**9, 2**32
 
