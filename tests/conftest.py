@@ -9,6 +9,8 @@ import pytest
 import synthesis_runs
 import verification_runs
 from emotion_runs import IMAGES, OVERRIDES, EmotionRun, run
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from people_runs import PeopleRun
 
 from pipelines import settings
@@ -18,6 +20,13 @@ from pipelines.tasks import TASKS
 # The size of a terminal, which xdist's processes inherit: consoles would keep it from their import on.
 for _name in ("COLUMNS", "LINES"):
     os.environ.pop(_name, None)
+
+# How long an example takes says how busy the machine is, and no more. Before any test is read: what a test
+# does not say itself, it takes from here.
+hypothesis_settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+hypothesis_settings.load_profile("tests")
 
 # Runs of pipelines by what they are made of. Tests that share one stay in one process, or it is made twice.
 # The longest come first.

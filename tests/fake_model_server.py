@@ -8,7 +8,6 @@ import contextlib
 import json
 import math
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -183,14 +182,20 @@ class Fake:
     asked: list[Any] = field(default_factory=list)  # addresses, or the paths of REST
     seconds_left: list[float] = field(default_factory=list)  # the deadlines that gRPC requests came with
     configs: list[Any] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)  # ends all delays
 
     def reset(self) -> None:
+        """Forgets all; answers that are delayed are given at once, to whoever still waits."""
+        before = self.released
         fresh = Fake(self.grpc_target, self.socket, self.rest_url)
         self.__dict__.update(fresh.__dict__)
+        before.set()
 
     def next_failure(self) -> tuple[grpc.StatusCode, str] | None:
-        time.sleep(self.delay)
-        return self.failures.pop(0) if self.failures else None
+        # Of this moment: after the delay they may be those of the next test.
+        failures = self.failures
+        self.released.wait(self.delay)
+        return failures.pop(0) if failures else None
 
     def status(self, name: str) -> Any:
         if name not in MODELS:
@@ -408,6 +413,7 @@ def serve(socket: str, credentials: grpc.ServerCredentials | None = None) -> Ite
     try:
         yield fake
     finally:
+        fake.reset()
         rest.shutdown()
         rest.server_close()
         server.stop(None)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -16,12 +17,24 @@ import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 PROJECT = Path(__file__).parents[1]
+# As `python -m MODULE`, but the system ends it when the process of the tests dies (1 is PR_SET_PDEATHSIG).
+_PROGRAM = (
+    "import ctypes, runpy, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
+# Below those that Linux gives to connections (32768 and up), which come and go all the time.
+_PORTS = range(15_000, 32_000)
+# Other tests set the seed that all use, and two processes with one seed would take the same ports.
+_random = random.SystemRandom()
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Returns a port that nobody has, for a program that opens it seconds later, or for nobody."""
+    while True:
+        port = _random.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:
@@ -43,13 +56,13 @@ class Server:
 
     def join(self) -> None:
         """Waits until the log of a process that has ended was read to its end."""
-        self._reader.join(10)
+        self._reader.join(60)
 
     @property
     def log(self) -> str:
         return "".join(self._lines)
 
-    def wait_for(self, text: str, seconds: float = 60) -> None:
+    def wait_for(self, text: str, seconds: float = 120) -> None:
         wait_until(lambda: text in self.log, seconds, lambda: f"no {text!r} in: {self.log[-3000:]}")
 
     def wait_until_running(self) -> "Server":
@@ -57,7 +70,7 @@ class Server:
             assert self.process.poll() is None, self.log[-3000:]
             return "Exporting HTTP/REST API" in self.log
 
-        wait_until(started, 90, lambda: self.log[-3000:])
+        wait_until(started, 180, lambda: self.log[-3000:])
         return self
 
     def memory(self) -> int:
@@ -79,7 +92,7 @@ class Server:
         code, text = self.rest(f"/v1/models/{model}/versions/{version}")
         return json.loads(text)["model_version_status"][0]["state"] if code == 200 else ""
 
-    def wait_for_state(self, model: str, version: int, state: str, seconds: float = 60) -> None:
+    def wait_for_state(self, model: str, version: int, state: str, seconds: float = 120) -> None:
         wait_until(
             lambda: self.state(model, version) == state,
             seconds,
@@ -94,11 +107,16 @@ def wait_until(condition, seconds: float, message=lambda: "") -> None:
         time.sleep(0.05)
 
 
+def program(module: str) -> list[str]:
+    """Returns the command of a module that runs no longer than the tests do."""
+    return [sys.executable, "-c", _PROGRAM, module]
+
+
 def launch(*flags: str, port: int | None = None, rest_port: int | None = None) -> Server:
     """Starts a server; the caller ends it."""
     port, rest_port = port or free_port(), rest_port or free_port()
     command = [
-        *(sys.executable, "-m", "serving.model_server", "--host=127.0.0.1"),
+        *(*program("serving.model_server"), "--host=127.0.0.1"),
         *(f"--port={port}", f"--rest_api_port={rest_port}", *flags),
     ]
     process = subprocess.Popen(

@@ -23,7 +23,7 @@ FLAGS = (
 # The narrowest that has to do without scrolling sideways: WCAG 2.2, 1.4.10.
 PHONE = (320, 740)
 ONE_PICTURE = ("detection", "gender", "age", "emotion", "everything")
-SECONDS = 60
+SECONDS = 120
 
 
 def chrome(folder: Path, *, scripts: bool = True) -> webdriver.Chrome:
@@ -37,7 +37,9 @@ def chrome(folder: Path, *, scripts: bool = True) -> webdriver.Chrome:
     if not scripts:
         prefs["profile.managed_default_content_settings.javascript"] = 2
     options.add_experimental_option("prefs", prefs)
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.set_script_timeout(SECONDS)
+    return driver
 
 
 def sample(name: str) -> Path:
@@ -77,6 +79,11 @@ def open_page(browser, site, path) -> None:
 
 def choose(browser, field, file) -> None:
     find(browser, f"#{field}-file").send_keys(str(file))
+
+
+def seen(browser, selector) -> None:
+    """Waits until something can be seen: a picture has no size before it is decoded."""
+    wait(browser, lambda _: find(browser, selector).is_displayed())
 
 
 def narrow(browser) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 import requests
-from model_servers import PROJECT, free_port, wait_until
+from model_servers import PROJECT, free_port, program, wait_until
 
 THREADS = 16
 # What a developer's shell or another test has set is not what production has.
@@ -41,10 +41,10 @@ class Portal:
         def answers() -> bool:
             assert self.process.poll() is None, self.log[-3000:]
             with contextlib.suppress(requests.RequestException):
-                return requests.get(f"{self.url}/", timeout=5).status_code == 200
+                return requests.get(f"{self.url}/", timeout=30).status_code == 200
             return False
 
-        wait_until(answers, 90, lambda: self.log[-3000:])
+        wait_until(answers, 180, lambda: self.log[-3000:])
         return self
 
     def stop(self) -> None:
@@ -123,9 +123,9 @@ def launch(folder: Path, model_server: str, *, threads: int = THREADS, **variabl
     }
     data.mkdir(parents=True, exist_ok=True)
     prepare = [sys.executable, "-m", "serving.portal.manage", "prepare_portal"]
-    subprocess.run(prepare, cwd=PROJECT, env=environment, check=True, timeout=120)
+    subprocess.run(prepare, cwd=PROJECT, env=environment, check=True, timeout=300)
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "--config=python:serving.portal.gunicorn_settings"]
+    command = [*program("gunicorn"), "--config=python:serving.portal.gunicorn_settings"]
     environment |= {"PORTAL_BIND": f"127.0.0.1:{port}", "PORTAL_WORKERS": "1", "PORTAL_THREADS": str(threads)}
     with log.open("ab") as out:
         process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=out, stderr=out)

@@ -33,7 +33,7 @@ def predict_request(model, inputs, *, signature="", version=None, label="", outp
 def failure(call, request) -> tuple[str, str]:
     """Makes a call that must fail; returns code and message."""
     with pytest.raises(grpc.RpcError) as caught:
-        call(request, timeout=20)
+        call(request, timeout=60)
     return caught.value.code().name, caught.value.details()
 
 

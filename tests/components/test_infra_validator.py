@@ -264,7 +264,7 @@ def test_records_are_replayed_by_the_server(good: Judged) -> None:
     replayer = Replayer()
     assert warm_up(base / "7", replayer, 1) == replayer.seen == len(ASKED)
     with model_server(f"--model_base_path={base}") as server:
-        server.wait_for(f"Finished reading {len(ASKED)} warmup records", 30)
+        server.wait_for(f"Finished reading {len(ASKED)} warmup records")
 
 
 def test_takes_seconds(good: Judged) -> None:
@@ -584,10 +584,9 @@ def component(good: Judged, faces: Faces, tmp_path: Path):
     return run
 
 
-def test_refused_candidate_is_not_tried(component) -> None:
-    start = time.monotonic()
+def test_refused_candidate_is_not_tried(component, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(infra_validator, "validate", None)  # nobody calls it
     blessing = component(blessed=0)
-    assert time.monotonic() - start < 1
     assert sorted(os.listdir(blessing.uri)) == ["INFRA_NOT_BLESSED", REPORT_FILE]
     assert InfraReport.load(Path(blessing.uri)).reason == "not tried: the Evaluator did not bless the model"
     assert blessing.get_int_custom_property("blessed") == 0

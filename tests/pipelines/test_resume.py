@@ -31,7 +31,7 @@ def test_killed_run_finishes_from_its_backup(tmp_path: Path, emotion_samples: Pa
         first.wait()
     assert latest(Workspace.at(tmp_path), "emotion") is None
 
-    second = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    second = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert second.returncode == 0, second.stdout + second.stderr
     assert "going on after epoch" in second.stdout
     record = latest(Workspace.at(tmp_path), "emotion")

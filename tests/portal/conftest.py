@@ -53,9 +53,24 @@ def portal(settings, tmp_path, workspace):
 
 
 @pytest.fixture
-def served(portal, models):
+def patient(monkeypatch):
+    """Probes and pages wait as long as a busy machine may take, where it does not matter how long they do."""
+    from serving.portal.api import v1
+    from serving.portal.operations import probes, states
+
+    for place, name in (
+        (probes, "_ALL_SECONDS"),
+        (probes, "_MODEL_SECONDS"),
+        (states, "_SECONDS"),
+        (v1, "STATUS_SECONDS"),
+    ):
+        monkeypatch.setattr(place, name, 60.0)
+
+
+@pytest.fixture
+def served(portal, models, patient):
     """The same, with the model server."""
-    portal.MODEL_SERVER, portal.MODEL_SECONDS = models.address, 30.0
+    portal.MODEL_SERVER, portal.MODEL_SECONDS = models.address, 60.0
     return portal
 
 

@@ -370,7 +370,7 @@ def test_a_key_may_ask_as_often_as_its_rate_says(stranger, portal):
     assert left == ["2", "1", "0"]
     response = send(first, "detection", b"no picture")
     error(response, 429, "rate_limited")
-    assert 1190 <= int(response["Retry-After"]) <= 1200
+    assert 1000 <= int(response["Retry-After"]) <= 1200
     assert response["RateLimit-Remaining"] == "0"
     assert send(second, "detection", b"no picture").status_code == 200
 
@@ -414,7 +414,7 @@ def test_processes_share_a_rate(tmp_path):
         "import django; django.setup()\n"
         "from serving.portal.rates import Rate\n"
         "from serving.portal.throttling import take\n"
-        "print(sum(take('somebody', Rate.parse('50/h')).allowed for _ in range(40)))"
+        "print(sum(take('somebody', Rate.parse('50/d')).allowed for _ in range(40)))"
     )
     environment = os.environ | {
         "PORTAL_DATA": str(tmp_path),
@@ -428,7 +428,7 @@ def test_processes_share_a_rate(tmp_path):
         subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=PROJECT, stdout=subprocess.PIPE)
         for _ in range(3)
     ]
-    allowed = [int(process.communicate(timeout=120)[0]) for process in running]
+    allowed = [int(process.communicate(timeout=400)[0]) for process in running]
     assert sum(allowed) == 50
 
 

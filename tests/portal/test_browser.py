@@ -28,6 +28,7 @@ from portal_browser import (
     needs_chromium,
     open_page,
     sample,
+    seen,
     texts,
     wait,
     widen,
@@ -125,9 +126,9 @@ def check_answer(browser, name) -> None:
     if name == "everything":
         assert texts(browser, "#result .face:first-of-type dt")[:3] == ["Gender", "Age", "Emotion"]
     if name != "detection":
-        # The face was cut out, and can be seen.
-        width = browser.execute_script("return document.querySelector('#result img.crop').naturalWidth")
-        assert width == 112
+        # The face was cut out, and can be seen once the browser has decoded it.
+        width = "return document.querySelector('#result img.crop').naturalWidth"
+        wait(browser, lambda _: browser.execute_script(width) == 112)
 
 
 # ---- from upload to result
@@ -138,7 +139,7 @@ def test_a_picture_is_answered_without_a_reload(browser, site, name):
     open_page(browser, site, f"{name}/")
     browser.execute_script("window.same = true")
     choose(browser, "image", sample("group"))
-    assert find(browser, "#image-field .preview").is_displayed()
+    seen(browser, "#image-field .preview")
     find(browser, "#start").click()
     answered(browser)
     check_answer(browser, name)
@@ -246,18 +247,18 @@ def test_a_picture_can_be_dropped_and_pasted(browser, site):
     for kind in ("drop", "paste"):
         open_page(browser, site, "detection/")
         browser.execute_script(script, kind, data)
-        assert find(browser, "#image-field .preview").is_displayed()
+        seen(browser, "#image-field .preview")
         find(browser, "#start").click()
         answered(browser)
 
 
 def test_the_camera_takes_a_picture(browser, site):
     open_page(browser, site, "detection/")
-    wait(browser, lambda _: find(browser, "#image-field .camera").is_displayed())
+    seen(browser, "#image-field .camera")
     find(browser, "#image-field .camera").click()
     wait(browser, lambda _: find(browser, "#camera-take").is_enabled())
     find(browser, "#camera-take").click()
-    wait(browser, lambda _: find(browser, "#image-field .preview").is_displayed())
+    seen(browser, "#image-field .preview")
     stopped = "return document.getElementById('camera-view').srcObject === null"
     assert browser.execute_script(stopped), "the camera is still on"
     find(browser, "#start").click()
@@ -382,12 +383,12 @@ def test_what_is_no_picture_is_told_beside_the_field(browser, site, tmp_path):
     open_page(browser, site, "gender/")
     choose(browser, "image", wrong)
     find(browser, "#start").click()
-    wait(browser, lambda _: find(browser, "#image-error").is_displayed())
+    seen(browser, "#image-error")
     assert "no picture that can be read" in find(browser, "#image-error").text
     assert browser.switch_to.active_element.get_attribute("id") == "image-file"
     # Another one, and the message is gone.
     choose(browser, "image", sample("bob"))
-    assert not find(browser, "#image-error").is_displayed()
+    wait(browser, lambda _: not find(browser, "#image-error").is_displayed())
     find(browser, "#start").click()
     answered(browser)
 
@@ -397,7 +398,7 @@ def test_nothing_is_sent_that_is_too_large(browser, site, tmp_path):
     large.write_bytes(encoded() + bytes(11 << 20))
     open_page(browser, site, "gender/")
     choose(browser, "image", large)
-    assert "at most 10 MB" in find(browser, "#image-error").text
+    wait(browser, lambda _: "at most 10 MB" in find(browser, "#image-error").text)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -432,7 +433,7 @@ def test_the_form_of_a_reloaded_result_has_its_picture(browser, site, photo):
     # One of them is replaced; the other one need not be chosen again.
     before = find(browser, "#second-field .preview").get_attribute("src")
     choose(browser, "second", photo)
-    assert find(browser, "#second-field .preview").get_attribute("src").startswith("blob:")
+    wait(browser, lambda _: find(browser, "#second-field .preview").get_attribute("src").startswith("blob:"))
     find(browser, "#start").click()
     wait(browser, lambda _: browser.current_url != address)
     answered(browser)
@@ -531,7 +532,7 @@ def test_the_picture_is_drawn_on_only_while_it_is_corrected(browser, site):
 
 def start_to_correct(browser) -> None:
     find(browser, ".correction summary").click()
-    wait(browser, lambda _: find(browser, ".correction .undo").is_displayed())
+    seen(browser, ".correction .undo")
 
 
 def drag(browser, kind, start, end) -> list[float]:

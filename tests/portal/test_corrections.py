@@ -7,7 +7,9 @@ import stat
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -35,7 +37,14 @@ pytestmark = pytest.mark.django_db
 NOBODY, ONE, TWO, DARK = (0, 0, 0), (90, 90, 90), (200, 200, 200), (30, 30, 30)
 BRIGHTER, BRIGHTEST = (96, 96, 96), (102, 102, 102)  # than ONE, for faces of which the models say the same
 FACE_TASKS = ("gender", "age", "emotion")
+NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
 NAMES = st.integers(0, 10**20 - 1).map("{:020d}".format)
+
+
+@pytest.fixture(autouse=True)
+def noon(monkeypatch):
+    """One day for all of a test, also where it runs over midnight."""
+    monkeypatch.setattr(keeping, "timezone", SimpleNamespace(now=lambda: NOON))
 
 
 class Forms(HTMLParser):
@@ -289,7 +298,7 @@ def test_two_people_at_once(served):
     def give(colours):
         client = Client()
         forms = [result_of(client, "emotion", image=encoded((colour,) * 3))["emotion"] for colour in colours]
-        barrier.wait(60)
+        barrier.wait(300)
         for form in forms:
             kept(client, form, emotion="happy")
 
@@ -621,7 +630,7 @@ def test_of_parallel_corrections_of_a_face_one_is_kept(served):
     def give(emotion):
         client = Client()
         form = result_of(client, "emotion", image=encoded(ONE))["emotion"]
-        barrier.wait(60)
+        barrier.wait(300)
         return correct(client, form, emotion=emotion).status_code
 
     emotions = ("sad", "happy", "angry")

@@ -6,12 +6,10 @@ import re
 import signal
 import socket
 import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from model_servers import PROJECT, free_port, wait_until
+from model_servers import PROJECT, free_port, program, wait_until
 from portal_server import Portal
 
 COUNTING = """
@@ -25,6 +23,7 @@ class Counting(Worker):
 
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/slow":
+        print("a slow one has begun", file=sys.stderr, flush=True)
         time.sleep(2)
     if environ["PATH_INFO"].startswith("/fails"):
         raise RuntimeError("on purpose")
@@ -41,7 +40,7 @@ def server(tmp_path):
     port, log = free_port(), tmp_path / "log"
     variables = {"PORTAL_BIND": f"127.0.0.1:{port}", "PORTAL_WORKERS": "1", "PORTAL_PROXIES": "1"}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")}
-    command = [sys.executable, "-m", "gunicorn", "--config=python:serving.portal.gunicorn_settings"]
+    command = [*program("gunicorn"), "--config=python:serving.portal.gunicorn_settings"]
     with log.open("wb") as out:
         process = subprocess.Popen(
             [*command, "--worker-class=counting.Counting", "counting:application"],
@@ -52,7 +51,7 @@ def server(tmp_path):
         )
     portal = Portal(process, port, tmp_path, log)
     try:
-        wait_until(lambda: "Booting worker" in portal.log, 30, lambda: portal.log)
+        wait_until(lambda: "Booting worker" in portal.log, 180, lambda: portal.log)
         yield portal
     finally:
         portal.stop()
@@ -60,14 +59,14 @@ def server(tmp_path):
 
 def ask(portal: Portal, path: str = "/", *, close: bool = False) -> http.client.HTTPConnection:
     """Asks and reads the answer; the connection is still open, unless the server is asked to close it."""
-    connection = http.client.HTTPConnection(portal.host, portal.port, timeout=20)
+    connection = http.client.HTTPConnection(portal.host, portal.port, timeout=60)
     connection.request("GET", path, headers={"Connection": "close"} if close else {})
     assert connection.getresponse().read() == b"ok"
     return connection
 
 
 def send(portal: Portal, request: bytes) -> bytes:
-    with socket.create_connection((portal.host, portal.port), timeout=20) as client:
+    with socket.create_connection((portal.host, portal.port), timeout=60) as client:
         client.sendall(request)
         answer = b""
         while part := client.recv(4096):
@@ -82,10 +81,10 @@ def counted(portal: Portal) -> list[int]:
 def test_connections_are_counted_once(server):
     for _ in range(5):
         ask(server, close=True).close()
-    wait_until(lambda: len(counted(server)) == 5, 20, lambda: server.log)
+    wait_until(lambda: len(counted(server)) == 5, 60, lambda: server.log)
     assert (min(counted(server)), counted(server)[-1]) == (0, 0)
     open_one = ask(server)
-    wait_until(lambda: len(counted(server)) == 6, 20, lambda: server.log)
+    wait_until(lambda: len(counted(server)) == 6, 60, lambda: server.log)
     assert counted(server)[-1] == 1
     open_one.close()
 
@@ -96,10 +95,11 @@ def test_a_stop_waits_for_running_requests_and_not_for_idle_connections(server):
     idle = ask(server)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(ask, server, "/slow")
-        time.sleep(0.7)
+        wait_until(lambda: "a slow one has begun" in server.log, 60, lambda: server.log)
         server.process.send_signal(signal.SIGTERM)
-        slow.result(20).close()
-    server.process.wait(10)
+        slow.result(60).close()
+    # Gunicorn's own patience, and that of the idle connection's client, are thirty seconds and more.
+    server.process.wait(20)
     idle.close()
 
 
@@ -115,7 +115,7 @@ def test_a_stop_waits_for_running_requests_and_not_for_idle_connections(server):
 )
 def test_the_log_tells_nothing_of_who_sends_what_cannot_be_answered(server, request_, status):
     assert send(server, request_).startswith(b"HTTP/1.1 %d " % status)
-    wait_until(lambda: counted(server) == [0], 20, lambda: server.log)
+    wait_until(lambda: counted(server) == [0], 60, lambda: server.log)
     said = [line for line in server.log.splitlines() if "Listening at" not in line]
     assert [line for line in said if "request" in line]
     assert "127.0.0.1" not in "\n".join(said)

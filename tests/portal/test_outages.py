@@ -24,6 +24,7 @@ DOWN = "The models do not answer right now. Your picture is kept; please try aga
 DOWN_WITHOUT = "The models do not answer right now. Please try again in a moment."
 BUSY = "Too much is being asked right now. Please try again in a moment."
 SECONDS = 10.0
+LONG = 60.0
 
 
 def assert_unavailable(answer: requests.Response, sentence: str = DOWN) -> None:
@@ -64,7 +65,7 @@ def end(server: Server) -> None:
 
 def test_a_server_that_comes_goes_and_comes_back(workspace, tmp_path):
     port = free_port()
-    with portal_server(tmp_path, f"127.0.0.1:{port}", PORTAL_MODEL_SECONDS="10") as portal:
+    with portal_server(tmp_path, f"127.0.0.1:{port}", PORTAL_MODEL_SECONDS=str(LONG)) as portal:
         visitor = Visitor(portal)
         # Not there yet: what was sent is kept.
         result = visitor.upload(encoded(), "gender")
@@ -91,7 +92,7 @@ def test_a_server_that_comes_goes_and_comes_back(workspace, tmp_path):
         # Killed: the same again, at once and not after the deadline.
         gone = visitor.get(result)
         assert_unavailable(gone)
-        assert gone.elapsed.total_seconds() < 4
+        assert gone.elapsed.total_seconds() < LONG / 2
 
         server = serve(workspace, port)
         try:
@@ -104,7 +105,7 @@ def test_a_server_that_comes_goes_and_comes_back(workspace, tmp_path):
 
 def _answers_again(visitor: Visitor, result: str, words: str = 'class="said">female<') -> None:
     """The address answers, without a restart; how soon, tests/serving/test_reconnect.py tells."""
-    wait_until(lambda: visitor.get(result).status_code == 200, 30)
+    wait_until(lambda: visitor.get(result).status_code == 200, 120)
     assert words in visitor.get(result).text
 
 
@@ -126,11 +127,11 @@ def test_a_server_that_ends_in_the_middle_of_an_answer(workspace, tmp_path):
 
         with ThreadPoolExecutor(4) as pool:
             asked = [pool.submit(ask, *each) for each in zip(visitors, results, strict=True)]
-            wait_until(lambda: codes.count(200) >= 4, 60)
+            wait_until(lambda: codes.count(200) >= 4, 120)
             end(server)
             killed.set()
             for each in asked:
-                each.result(60)
+                each.result(120)
         assert set(codes) == {200, 503}
         assert "Traceback" not in portal.log
 
@@ -162,7 +163,7 @@ def test_slow_models_do_not_hold_up_pages(before_fake, fake):
         assert_unavailable(answer)
         assert answer.elapsed.total_seconds() > SECONDS - 0.5
     fake.delay = 0.0
-    wait_until(lambda: other.get(place).status_code == 200, 30)
+    wait_until(lambda: other.get(place).status_code == 200, 120)
     assert [visitor.get(result).status_code for visitor, result in sent] == [200] * len(sent)
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import pairwise
 
 import psutil
 import pytest
@@ -22,7 +23,7 @@ from serving.portal import launcher
 from serving.portal.launcher import PortalOptions, environment_of
 
 # Much longer than any stop takes; where the machine is busy, processes are slow to go.
-STOP_SECONDS = 25
+STOP_SECONDS = 60
 
 
 class Command:
@@ -50,7 +51,7 @@ class Command:
     def log(self) -> str:
         return "".join(self._lines)
 
-    def wait_for(self, text: str, seconds: float = 120) -> "Command":
+    def wait_for(self, text: str, seconds: float = 240) -> "Command":
         def said() -> bool:
             found = text in self.log
             assert found or self.process.poll() is None, self.log
@@ -69,12 +70,10 @@ class Command:
     def ended(self, children) -> int:
         """Waits for the end; returns the exit code once it is sure that nothing is left."""
         code = self.process.wait(STOP_SECONDS)
-        _, alive = psutil.wait_procs(children.values(), timeout=2)
+        _, alive = psutil.wait_procs(children.values(), timeout=20)
         assert alive == []
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", self.port))
-        self._reader.join(5)
+        assert_free(self.port)
+        self._reader.join(60)
         return code
 
     def kill(self) -> None:
@@ -84,6 +83,13 @@ class Command:
                 each.kill()
             self.process.kill()
         self.process.wait()
+
+
+def assert_free(port: int) -> None:
+    """Nobody listens there any more; connections that have ended may still be remembered."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
 
 
 @pytest.fixture
@@ -100,21 +106,21 @@ def started(workspace):
 
 
 def ready(command: Command) -> requests.Response:
-    return requests.get(f"{command.url}/readyz", timeout=10)
+    return requests.get(f"{command.url}/readyz", timeout=60)
 
 
 def test_all_of_it_runs_and_ends_with_ctrl_c(started, workspace):
     model_port = free_port()
     command = started(f"--model-port={model_port}", PORTAL_WORKERS="1").wait_for(" | The portal is at ")
     assert f"The portal is at {command.url} (Ctrl-C ends it)" in command.log
-    assert (ready(command).status_code, ready(command).json()["parts"]["models"]) == (200, "ok")
+    wait_until(lambda: _answers(command), 60)
     children = command.children()
     assert {"models", "portal", "purge"} < set(children)
 
-    page = requests.get(f"{command.url}/detection/", timeout=10)
+    page = requests.get(f"{command.url}/detection/", timeout=60)
     assert page.status_code == 200
     style = re.search(r'href="(/static/portal/portal\.[0-9a-f]+\.css)"', page.text)[1]
-    assert requests.get(command.url + style, timeout=10).headers["Cache-Control"].startswith("max-age=3")
+    assert requests.get(command.url + style, timeout=60).headers["Cache-Control"].startswith("max-age=3")
 
     # A worker that comes later makes a client of its own.
     master = children["portal"]
@@ -122,8 +128,8 @@ def test_all_of_it_runs_and_ends_with_ctrl_c(started, workspace):
     assert len(before) == 1
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not before & {each.pid for each in master.children()}, 20)
-    wait_until(lambda: _answers(command), 30)
+    wait_until(lambda: not before & {each.pid for each in master.children()}, 60)
+    wait_until(lambda: _answers(command), 60)
 
     key = (workspace / "portal" / "secret_key").read_text().strip()
     assert key not in command.log
@@ -133,15 +139,11 @@ def test_all_of_it_runs_and_ends_with_ctrl_c(started, workspace):
     children.update(command.children())
     command.process.send_signal(signal.SIGINT)
     assert command.ended(children) == 0
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", model_port))
+    assert_free(model_port)
 
 
 def _answers(command: Command) -> bool:
-    try:
-        return ready(command).status_code == 200
-    except requests.ConnectionError:
-        return False
+    return _code(command) == 200
 
 
 def _line(process: psutil.Process) -> list[str]:
@@ -155,7 +157,7 @@ def test_a_server_that_runs_is_used_and_one_part_that_dies_ends_all(started, mod
     command = started("--model-server", models.address).wait_for(" | The portal is at ")
     children = command.children()
     assert "models" not in children
-    assert ready(command).status_code == 200
+    wait_until(lambda: _answers(command), 60)
     children["purge"].kill()
     assert command.ended(children) == 1
     assert models.process.poll() is None
@@ -165,19 +167,24 @@ def test_without_a_model_server_it_lives_and_says_so_once(started, tmp_path):
     command = started("--model-server", "127.0.0.1:1", home=tmp_path, PORTAL_WORKERS="1")
     children = command.wait_for("Listening at").children()
     for _ in range(3):
-        wait_until(lambda: _code(command) == 503, 30)
-    assert requests.get(f"{command.url}/healthz", timeout=10).text == "ok"
+        wait_until(lambda: _code(command) == 503, 60)
+    wait_until(lambda: "models: failed" in command.log, 60)
+    assert requests.get(f"{command.url}/healthz", timeout=60).text == "ok"
     command.process.terminate()
     assert command.ended(children) == 0
-    assert re.findall("INFO (portal.probes .*)|WARNING (.*)|ERROR (.*)", command.log) == [
-        ("portal.probes models: failed (Unavailable)", "", "")
-    ]
+    told = re.findall(r"\w+ portal\.probes (\w+: \w+) (\(.*\))|(WARNING.*)|(ERROR.*)", command.log)
+    # Where the machine is busy, answers may also be late, and are told each time that this changes.
+    changes = [change for change in told if change[0] not in ("database: late", "database: ok")]
+    failures = {why for state, why, *_ in changes if state == "models: failed"}
+    assert failures and failures <= {"(Unavailable)", "(DeadlineExceeded)"}
+    assert all(after[0] != before[0] for before, after in pairwise(changes))
+    assert {change[0] for change in changes} <= {"models: failed", "models: late"}, command.log
 
 
 def _code(command: Command) -> int:
     try:
         return ready(command).status_code
-    except requests.ConnectionError:
+    except requests.RequestException:
         return 0
 
 
@@ -250,14 +257,14 @@ def test_a_program_that_cannot_be_started_ends_all():
 
 
 def refused(command: Command) -> str:
-    assert command.process.wait(60) == 2, command.log
-    command._reader.join(5)
+    assert command.process.wait(180) == 2, command.log
+    command._reader.join(60)
     assert command.log.count("\n") == 1, command.log
     return command.log.strip()
 
 
 def test_without_models(started, tmp_path):
-    said = refused(started(home=tmp_path))
+    said = refused(started(f"--model-port={free_port()}", home=tmp_path))
     assert said == f"error: {tmp_path}: no model has been pushed yet; `make demo` makes some"
     assert not (tmp_path / "portal").exists()
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fake_model_server
@@ -17,6 +18,7 @@ import grpc
 import numpy as np
 import pytest
 from fake_model_server import VERSION, Fake, status_answer
+from model_servers import free_port
 
 from serving.client import (
     AgeEstimate,
@@ -165,11 +167,11 @@ def test_version_and_label_are_sent(client: Client, fake: Fake) -> None:
 
 
 def test_grpc_tells_the_deadline_to_the_server(fake: Fake) -> None:
-    with connect("grpc", fake, timeout=7) as client:
+    with connect("grpc", fake, timeout=300) as client:
         client.age(IMAGES)
-        client.age(IMAGES, timeout=3)
-    assert 6 < fake.seconds_left[0] <= 7.1
-    assert 2 < fake.seconds_left[1] <= 3.1
+        client.age(IMAGES, timeout=100)
+    assert 200 < fake.seconds_left[0] <= 310
+    assert 50 < fake.seconds_left[1] <= 103
 
 
 def test_unix_socket(fake: Fake) -> None:
@@ -372,27 +374,28 @@ def test_retries_come_to_an_end(client: Client, fake: Fake) -> None:
 
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
-def test_retries_stay_within_the_deadline(fake: Fake, transport: str) -> None:
+def test_retries_stay_within_the_deadline(
+    fake: Fake, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A clock that nothing but the client's pauses moves on: how busy the machine is does not count.
+    now = [1000.0]
+    monkeypatch.setattr("serving.wire.calls.time", SimpleNamespace(monotonic=lambda: now[0]))
+    pause = SimpleNamespace(sleep=lambda seconds: now.append(now.pop() + seconds))
+    monkeypatch.setattr("serving.client.time", pause)
     fake.failures = [(grpc.StatusCode.UNAVAILABLE, "busy")] * 99
-    started = time.monotonic()
     with connect(transport, fake, retries=99) as client, pytest.raises(Unavailable, match="busy"):
-        client.age(IMAGES, timeout=0.5)
-    assert time.monotonic() - started < 0.7
+        client.age(IMAGES, timeout=20)
+    # The longest pause is five seconds.
+    assert 1015.0 < now[0] < 1020.0
+    assert len(fake.asked) > 5
 
 
 def test_slow_server(client: Client, fake: Fake) -> None:
-    fake.delay = 0.6
+    fake.delay = 60.0
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         client.age(IMAGES, timeout=0.2)
-    assert time.monotonic() - started < 0.5
-    time.sleep(0.5)  # the server ends what it began
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
@@ -534,7 +537,8 @@ def test_drip_fed_answer_ends_at_the_deadline() -> None:
         client = Client.rest(f"http://127.0.0.1:{server.getsockname()[1]}")
         with client, pytest.raises(DeadlineExceeded):
             client.status("age", timeout=0.4)
-        assert time.monotonic() - started < 0.8
+        # The answer itself never ends.
+        assert time.monotonic() - started < 20
 
 
 def test_errors_can_be_pickled() -> None:
@@ -593,20 +597,21 @@ def test_reload_config(fake: Fake) -> None:
 def test_wait_until_available(client: Client, fake: Fake) -> None:
     fake.failures = [(grpc.StatusCode.UNAVAILABLE, "starting"), (grpc.StatusCode.NOT_FOUND, "not yet")]
     fake.states = [status_answer((8, "LOADING")), status_answer((7, "AVAILABLE"), (8, "AVAILABLE"))]
-    assert client.wait_until_available("age", timeout=5) == 8
+    assert client.wait_until_available("age", timeout=60) == 8
     assert len(fake.asked) == 4
 
 
 def test_wait_in_vain(client: Client, fake: Fake) -> None:
     fake.states = [status_answer((8, "LOADING"))]
+    client.status("age")  # connects, which may take longer
     with pytest.raises(DeadlineExceeded, match="version 8: LOADING"):
-        client.wait_until_available("age", timeout=0.5)
+        client.wait_until_available("age", timeout=1)
 
 
 def test_wait_for_what_cannot_be_loaded(client: Client, fake: Fake) -> None:
     fake.states = [status_answer((8, "END"), code=9, message="broken model")]
     with pytest.raises(ServerError, match="broken model") as caught:
-        client.wait_until_available("age", 8, timeout=5)
+        client.wait_until_available("age", 8, timeout=60)
     assert caught.value.code is Code.FAILED_PRECONDITION
 
 
@@ -622,6 +627,6 @@ rooms = ("tensorflow", "tfx", "keras", "pipelines", "components", "trainers", "d
 print([name for name in sys.modules if name.startswith(rooms)])
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert done.stdout.strip() == "[]", done.stderr

@@ -119,7 +119,7 @@ def test_status_and_metadata(client: Client) -> None:
         (2, "AVAILABLE"),
         (1, "AVAILABLE"),
     ]
-    assert client.wait_until_available("age", timeout=5) == 2
+    assert client.wait_until_available("age", timeout=60) == 2
     sample = client.metadata("synthesis")["sample"]
     assert sample.inputs == {"seed": TensorSpec("int64", ()), "count": TensorSpec("int32", ())}
 
@@ -149,7 +149,7 @@ def test_configuration_is_replaced(served: Server, models: Path) -> None:
             with pytest.raises(NotFound):
                 client.gender(IMAGES)
             for task in set(task_models.TASKS) - {"age"}:
-                wait_until(lambda task=task: client.status(task)[0].state == "END", seconds=20)
+                wait_until(lambda task=task: client.status(task)[0].state == "END", seconds=120)
             twice = config("age", "age")
             with pytest.raises(InvalidArgument, match="age"):
                 client.reload_config(twice)

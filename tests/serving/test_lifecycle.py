@@ -21,7 +21,7 @@ X = np.array([2.0], np.float32)
 
 
 def ask(server, model="adder", **options):
-    response = server.predictions.Predict(predict_request(model, {"x": X}, **options), timeout=20)
+    response = server.predictions.Predict(predict_request(model, {"x": X}, **options), timeout=60)
     return response.outputs["y"].float_val[0], response.model_spec.version.value
 
 
@@ -93,7 +93,7 @@ def test_ten_versions_are_pushed_and_no_client_sees_an_error(changing, toys):
         for version in range(2, 12):
             toy_models.push(toys / "adder" / str(1 + version % 2), folder / "adder", version)
             server.wait_for_state("adder", version, "AVAILABLE")
-        wait_until(lambda: ask(server)[1] == 11, 20)
+        wait_until(lambda: ask(server)[1] == 11, 60)
     assert clients.errors == []
     assert clients.count > 100
     assert {version for _, version in clients.answers} >= {1, 11}
@@ -140,14 +140,14 @@ def test_a_version_in_use_is_kept_until_its_last_request_has_ended(changing, toy
 
     def slow():
         request = predict_request("adder", {"rounds": np.array([700], np.int32)}, signature="slow")
-        answers.append(server.predictions.Predict(request, timeout=60).model_spec.version.value)
+        answers.append(server.predictions.Predict(request, timeout=120).model_spec.version.value)
 
     thread = threading.Thread(target=slow)
     thread.start()
     toy_models.push(toys / "adder" / "2", folder / "adder", 40)
     server.wait_for_state("adder", 40, "AVAILABLE")
     assert ask(server) == (4.0, 40)
-    thread.join(60)
+    thread.join(120)
     assert answers == [present]
     server.wait_for_state("adder", present, "END")
 
@@ -155,17 +155,17 @@ def test_a_version_in_use_is_kept_until_its_last_request_has_ended(changing, toy
 def test_a_reload_replaces_the_whole_set(changing, toys):
     server, folder, _ = changing
     two = model_config(adder=f'base_path: "{folder}/adder"', half=f'base_path: "{toys}/half"')
-    response = server.models.HandleReloadConfigRequest(reload_request(two), timeout=30)
+    response = server.models.HandleReloadConfigRequest(reload_request(two), timeout=120)
     assert response.status.error_code == 0
     assert ask(server, "half") == (3.0, 123)
     only_half = model_config(half=f'base_path: "{toys}/half"')
-    server.models.HandleReloadConfigRequest(reload_request(only_half), timeout=30)
+    server.models.HandleReloadConfigRequest(reload_request(only_half), timeout=120)
     assert failure(server.predictions.Predict, predict_request("adder", {"x": X})) == (
         "NOT_FOUND",
         "Servable not found for request: Latest(adder)",
     )
     server.wait_for_state("adder", 40, "END")
-    server.models.HandleReloadConfigRequest(reload_request(two), timeout=30)
+    server.models.HandleReloadConfigRequest(reload_request(two), timeout=120)
     assert ask(server) == (4.0, 40)
 
 
@@ -222,11 +222,11 @@ def test_policies_and_labels_from_a_changed_file(changing):
     )
     config.write_text(model_config(adder=rest))
     server.wait_for_state("adder", 30, "AVAILABLE")
-    wait_until(lambda: "canary" in labels_of(server), 20)
+    wait_until(lambda: "canary" in labels_of(server), 60)
     assert ask(server, label="stable") == (3.0, 30)
     assert ask(server, label="canary") == (4.0, 40)
     config.write_text(model_config(adder=rest.replace('key: "stable" value: 30', 'key: "stable" value: 40')))
-    wait_until(lambda: ask(server, label="stable") == (4.0, 40), 20)
+    wait_until(lambda: ask(server, label="stable") == (4.0, 40), 60)
     # A file that cannot be read changes nothing.
     config.write_text("model_config_list { config { nmae: ")
     server.wait_for("Error parsing text-format tensorflow.serving.ModelServerConfig")
@@ -251,7 +251,7 @@ def test_a_broken_configuration_ends_the_program(tmp_path):
     config = tmp_path / "models.config"
     config.write_text("improperly formatted file {}")
     server = launch(f"--model_config_file={config}")
-    assert server.process.wait(60) != 0
+    assert server.process.wait(120) != 0
     server.join()
     assert "Error parsing text-format tensorflow.serving.ModelServerConfig" in server.log
     assert f"Invalid protobuf file: '{config}'" in server.log
@@ -264,7 +264,7 @@ def test_a_port_in_use_ends_the_program(toys):
         taken.listen()
         port = taken.getsockname()[1]
         server = launch("--model_name=half", f"--model_base_path={toys}/half", port=port)
-        assert server.process.wait(60) != 0
+        assert server.process.wait(120) != 0
         server.join()
     assert f"127.0.0.1:{port}" in server.log
     assert "Traceback" not in server.log
@@ -286,12 +286,22 @@ def test_a_socket_that_a_dead_server_left_is_bound_again(toys, tmp_path):
 
 
 def test_requests_in_flight_end_before_the_server_does(toys):
-    with model_server("--model_name=adder", f"--model_base_path={toys}/adder") as server:
-        request = predict_request("adder", {"rounds": np.array([300], np.int32)}, signature="slow")
-        call = server.predictions.Predict.future(request, timeout=60)
-        time.sleep(0.3)
+    flags = ("--model_name=adder", f"--model_base_path={toys}/adder", "--max_concurrent_requests=1")
+    with model_server(*flags) as server:
+        request = predict_request("adder", {"rounds": np.array([700], np.int32)}, signature="slow")
+        call = server.predictions.Predict.future(request, timeout=120)
+        wait_until(lambda: _is_full(server), 60)
         server.process.send_signal(signal.SIGTERM)
-        assert call.result().outputs["done"].int_val[0] == 300
-        assert server.process.wait(20) == 0
+        assert call.result().outputs["done"].int_val[0] == 700
+        assert server.process.wait(120) == 0
         with pytest.raises((urllib.error.URLError, ConnectionError)):
             server.rest("/v1/models/adder")
+
+
+def _is_full(server) -> bool:
+    """Tells whether the one request that there is room for has come."""
+    try:
+        ask(server)
+    except grpc.RpcError as error:
+        return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    return False

