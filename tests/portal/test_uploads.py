@@ -125,20 +125,6 @@ def test_of_two_pictures_both_are_kept_or_none(portal, room_for):
     assert send(Client(), "verification", "first", "second").status_code == 302
 
 
-def test_of_two_pictures_none_is_kept_where_the_disk_is_full(portal, monkeypatch):
-    write, written = uploads._write, []
-
-    def full(file, content):
-        written.append(file)
-        if len(written) == 2:
-            raise OSError(28, "No space left on device")
-        write(file, content)
-
-    monkeypatch.setattr(uploads, "_write", full)
-    assert send(Client(raise_request_exception=False), "verification", "first", "second").status_code == 500
-    assert (len(written), files(portal), Upload.objects.count()) == (2, [], 0)
-
-
 @pytest.mark.django_db(transaction=True)  # the command closes old connections
 @pytest.mark.parametrize("way", ["forgotten", "over"])
 def test_what_is_deleted_makes_room(portal, room_for, way):
