@@ -252,7 +252,13 @@ def test_edited_schema_is_not_answered_from_cache(
 
 
 def test_paper_profile_trains_the_report_s_network(emotion_run: EmotionRun, tmp_path: Path) -> None:
-    small = ("train.epochs=1", "train.batch_size=32", "evaluation.min_accuracy=0")
+    # One step.
+    small = (
+        "train.epochs=1",
+        "train.batch_size=32",
+        "train.images_per_epoch=32",
+        "evaluation.min_accuracy=0",
+    )
     request = replace(
         emotion_run.request,
         settings=settings.load("paper", "emotion", small),
@@ -267,13 +273,8 @@ def test_paper_profile_trains_the_report_s_network(emotion_run: EmotionRun, tmp_
 
 def test_warm_start_begins_with_the_blessed_weights(emotion_run: EmotionRun) -> None:
     """An epoch that changes nothing has the loss that the blessed model ended with, not a new one's."""
-    warm = run(
-        emotion_run.request,
-        "train.warm_start=true",
-        "train.learning_rate=0.0000001",
-        "train.epochs=1",
-        "evaluation.max_accuracy_drop=1",
-    )
+    settled = ("train.warm_start=true", "train.learning_rate=0.0000001", "train.epochs=1")
+    warm = run(emotion_run.request, *settled, until_node="Trainer")
     assert states(warm)["BaseModelResolver"] == "ran"
     new, trained = history(emotion_run)[0]["loss"], min(row["loss"] for row in history(emotion_run))
     assert trained < new - 0.4, "too little was learned to tell a warm start from a new model"
@@ -346,16 +347,20 @@ def test_dead_tracking_server_fails_nothing_and_is_sent_later(
 def test_failing_node_ends_the_run_with_one_line(emotion_run: EmotionRun, tmp_path: Path) -> None:
     """The Pusher cannot write where a file stands in the place of the serving root."""
     workspace = emotion_run.request.workspace
-    blocked = replace(workspace, root=tmp_path)
-    (tmp_path / "models").write_text("in the way")
-    failed = run(emotion_run.request, "train.epochs=1", "evaluation.min_accuracy=0", workspace=blocked)
+    shutil.move(workspace.serving, tmp_path / "away")
+    workspace.serving.write_text("in the way")
+    try:
+        failed = run(emotion_run.request)
+    finally:
+        workspace.serving.unlink()
+        shutil.move(tmp_path / "away", workspace.serving)
     assert failed.record.status == "failed"
     assert failed.record.nodes[-1].node == "Pusher"
     assert failed.record.error.startswith("Pusher: ")
     assert "\n" not in failed.record.error
     retried = [node.state for node in failed.changes if node.node == "Pusher"]
     assert retried == ["waiting", "running", "retrying", "failed"]
-    tracked = client(blocked).get_run(failed.record.mlflow_run_id)
+    tracked = client(workspace).get_run(failed.record.mlflow_run_id)
     assert tracked.info.status == "FAILED"
 
 
