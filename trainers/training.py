@@ -115,10 +115,10 @@ def shuffled_batches(
     steps = max(1, images // batch_size)
 
     def pick(records: tf.data.Dataset) -> tf.data.Dataset:
-        if images < count and count > SHUFFLE:
-            records = _sample(records, images / count, settings["seed"])
         # Anew each epoch, so that the first images are other ones each time.
-        return records.shuffle(min(count, SHUFFLE), seed=settings["seed"]).repeat().take(images)
+        if count <= SHUFFLE or images == count:
+            return records.shuffle(min(count, SHUFFLE), seed=settings["seed"]).take(images)
+        return _sample(records, images, count, settings["seed"]).shuffle(SHUFFLE, seed=settings["seed"])
 
     decoded = examples(lambda records: records)
     in_memory = fits_in_memory(decoded, count)
@@ -129,14 +129,16 @@ def shuffled_batches(
     return batches.apply(tf.data.experimental.assert_cardinality(steps)), steps
 
 
-def _sample(records: tf.data.Dataset, share: float, seed: int) -> tf.data.Dataset:
-    """Keeps about a share of the records, other ones each epoch.
+def _sample(records: tf.data.Dataset, images: int, count: int, seed: int) -> tf.data.Dataset:
+    """Takes so many of the records, other ones each epoch, in their order.
 
     Where not all fit into the buffer of shuffling, an epoch of the first ones would never reach the last.
+    Each record is drawn by chance; what is missing at the end comes from the beginning again.
     """
+    share = int(images / count * 2**32)
     draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)  # whole numbers below 2**32
-    kept = tf.data.Dataset.zip((records, draws)).filter(lambda _, draw: draw < int(share * 2**32))
-    return kept.map(lambda record, _: record)
+    kept = tf.data.Dataset.zip((records, draws)).filter(lambda _, draw: draw < share)
+    return kept.map(lambda record, _: record).repeat().take(images)
 
 
 def count_examples(patterns: list[str]) -> int:
