@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate that signs itself, and its key, as PEM text."""
+    """A certificate and its key, as PEM text."""
 
     certificate: str
     key: str
@@ -36,26 +36,31 @@ class Certificate:
         return f"server_key: {json.dumps(self.key)}\nserver_cert: {json.dumps(self.certificate)}\n"
 
 
-def make(*names: str) -> Certificate:
+def make(*names: str, signer: Certificate | None = None) -> Certificate:
     """Makes a certificate of a server.
 
     Args:
         names: Names and addresses that it is for.
+        signer: Who signs it; without, it signs itself.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test of HexaFace")])
+    issuer, signing = who, key
+    if signer:
+        who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a server of a test")])
+        signing = serialization.load_pem_private_key(signer.key.encode(), None)
     now = datetime.now(timezone.utc)
     signed = (
         x509.CertificateBuilder()
         .subject_name(who)
-        .issuer_name(who)
+        .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(hours=12))
         .add_extension(x509.SubjectAlternativeName([_name(each) for each in names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.BasicConstraints(ca=not signer, path_length=None if signer else 0), critical=True)
+        .sign(signing, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

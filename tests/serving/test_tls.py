@@ -112,18 +112,24 @@ def test_a_certificate_is_for_a_name(tmp_path):
 # ---- REST
 
 
-@pytest.fixture(scope="module")
-def rest(folder, ours) -> Iterator[str]:
-    """The URL of a server by HTTPS."""
+@contextlib.contextmanager
+def rest_server(certificate: Path) -> Iterator[str]:
+    """A server by HTTPS, its key beside its certificate; yields its URL."""
     handler = type("Bound", (fake_model_server.Handler,), {"fake": fake_model_server.Fake()})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ours, folder / "ours.key")
+    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield f"https://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def rest(ours) -> Iterator[str]:
+    with rest_server(ours) as url:
+        yield url
 
 
 def test_rest_answers(rest, ours):
@@ -132,6 +138,16 @@ def test_rest_answers(rest, ours):
         assert answer.label == "male"
     with Client(rest, transport="rest", ca_file=ours) as client:
         assert client.status("gender")
+
+
+def test_a_signed_certificate_is_known_by_itself_and_by_who_signed_it(tmp_path):
+    authority = certificates.make("authority.example")
+    files = [authority.write(tmp_path, "authority")[0]]
+    files.append(certificates.make("127.0.0.1", signer=authority).write(tmp_path, "signed")[0])
+    with rest_server(files[1]) as url:
+        for file in files:
+            with Client.rest(url, ca_file=file) as client:
+                assert client.status("gender")
 
 
 def test_rest_asks_nobody_whom_it_does_not_know(rest, strange):
