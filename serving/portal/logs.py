@@ -4,8 +4,9 @@ import logging
 import re
 
 _FAILED = 500
-# As uploads and corrections have them; errors of the disk tell the file.
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# Of uploads and records of corrections, and of pictures that are kept for training, with the label that their
+# folder tells; errors of the disk name the file.
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|span-[0-9]{8}/[^\s'\"]+")
 _FORMATTER = logging.Formatter()
 
 

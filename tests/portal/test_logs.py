@@ -68,6 +68,20 @@ def test_a_trace_does_not_tell_which_picture_it_is_of(client, portal, lines, mon
     assert not re.search(r"[0-9a-f]{4}-[0-9a-f]{4}", lines())
 
 
+def test_a_trace_does_not_tell_what_a_kept_picture_shows(client, portal, lines, monkeypatch):
+    from serving.portal import uploads
+
+    def full(file, _):
+        place = "corrections/emotion/span-20261129/Training/sad/98340466058873714938.png"
+        raise OSError(28, "No space left on device", f"{file.parents[1]}/{place}")
+
+    monkeypatch.setattr(uploads, "_write", full)
+    client.raise_request_exception = False
+    assert client.post("/detection/", {"image": io.BytesIO(encoded())}).status_code == 500
+    assert re.search(r"No space left on device: '.*/corrections/emotion/\(id\)'", lines())
+    assert "sad" not in lines() and "9834" not in lines()
+
+
 @pytest.mark.parametrize(
     "sent",
     [{f"field{number}": "x" for number in range(300)}, {"text": "x" * (2 << 20)}],
