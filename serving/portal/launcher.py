@@ -215,6 +215,8 @@ def _announce(options: PortalOptions, group: ProcessGroup) -> None:
     group.say("", f"The portal is at {options.url} (Ctrl-C ends it)")
     if _needs_proxy(options):
         group.say("Browsers are sent to HTTPS, which a proxy must offer; PORTAL_HTTPS=0 leaves that out.")
+    if prefix := os.environ.get("PORTAL_PREFIX", "").rstrip("/"):
+        group.say(f"Its pages are below {prefix}/ (PORTAL_PREFIX), which a proxy must offer and take off.")
     if options.host in _ANY_ADDRESS and not _is_set("PORTAL_HOSTS"):
         group.say("Other machines need its name or address in PORTAL_HOSTS.")
     if missing:

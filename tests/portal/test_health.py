@@ -56,10 +56,11 @@ def test_not_ready_where_the_server_has_another_model_only(client, served, monke
 
 @pytest.mark.django_db
 def test_a_model_server_that_hangs_is_not_waited_for(client, portal, silent):
-    portal.MODEL_SERVER, portal.MODEL_SECONDS = silent, 60.0
+    portal.MODEL_SERVER, portal.MODEL_SECONDS = silent, 300.0
     started = time.monotonic()
     response = client.get("/readyz")
-    assert time.monotonic() - started < 20
+    # Who asks waits for 5 or 10 seconds.
+    assert time.monotonic() - started < 10
     parts = response.json()["parts"]
     assert response.status_code == 503
     assert parts["models"] in ("failed", "late")

@@ -33,6 +33,12 @@ def test_settings_of_production_are_clean(tmp_path):
     assert "no issues (0 silenced)" in done.stdout
 
 
+def test_below_a_path_the_portal_does_not_speak_for_the_whole_host(tmp_path):
+    place = {"PORTAL_DATA": str(tmp_path), "PORTAL_PREFIX": "/faces"}
+    done = check("--deploy", "--fail-level", "DEBUG", **place, **GOOD)
+    assert (done.returncode, "no issues (2 silenced)" in done.stdout) == (0, True), done.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [

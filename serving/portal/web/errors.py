@@ -85,8 +85,7 @@ def too_many(request: HttpRequest, seconds: int) -> HttpResponse:
 
 def no_room(request: HttpRequest) -> HttpResponse:
     """Tells that no more pictures can be kept."""
-    minutes = counted(ROOM_SECONDS // 60, "minute")
-    message = f"There is no room for more pictures now. Nothing was kept; please try again in {minutes}."
+    message = "There is no room for more pictures now. Nothing was kept; please try again later."
     response = tell(request, 507, "no_room", "No room right now", message)
     response["Retry-After"] = str(ROOM_SECONDS)
     return response

@@ -193,7 +193,7 @@ class PictureField {
     carrier.items.add(file);
     this.input.files = carrier.files;
     this.chosen();
-    if (this.filled) announce("The picture is chosen.");
+    if (this.input.files.length) announce("The picture is chosen.");
   }
 
   chosen() {
