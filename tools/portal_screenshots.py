@@ -115,9 +115,9 @@ class Visit:
         done = "#result:not([aria-busy='true']) :is([data-summary], [data-code])"
         WebDriverWait(self._browser, SECONDS).until(lambda each: each.find_elements(By.CSS_SELECTOR, done))
 
-    def wait_for_figures(self) -> None:
-        """Waits until figures that a page still reads are there."""
-        unread = "#figures[data-waiting]"
+    def wait_for_rest(self) -> None:
+        """Waits until what a page still reads is there: figures, or the document of the API."""
+        unread = "#figures[data-waiting], .swagger-ui .loading-container, #swagger-ui:empty"
         wait = WebDriverWait(self._browser, SECONDS)
         wait.until_not(lambda each: each.find_elements(By.CSS_SELECTOR, unread))
 
@@ -144,7 +144,7 @@ def pages(visit: Visit) -> Iterator[str]:
     for name, path in PLAIN.items():
         if visit.wants(name):
             visit.open(path)
-            visit.wait_for_figures()
+            visit.wait_for_rest()
             yield name
     for name in FORMS:
         if visit.wants(f"{name}-form"):
