@@ -25,7 +25,7 @@ def use_uploads() -> dict[str, object]:
     picture = pictures.receive(encoded())
     mine, other = SessionStore(), SessionStore()
     other.create()
-    kept = [uploads.keep(mine, picture) for _ in range(settings.SESSION_UPLOADS + 1)]
+    kept = [uploads.keep(mine, [(picture, False)])[0] for _ in range(settings.SESSION_UPLOADS + 1)]
     found = {"kept": Upload.objects.count(), "files": files()}
     found["read"] = uploads.read(uploads.find(mine, kept[-1].id)) == picture.jpeg
     for name, session, each in (("oldest", mine, kept[0]), ("stranger", other, kept[-1])):

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
 from math import ceil
 from pathlib import Path
@@ -30,47 +31,66 @@ class NoRoom(Exception):
     """All pictures that are kept have as many bytes as they may have."""
 
 
-def keep(session: SessionBase, picture: Picture, *, sample: bool = False) -> Upload:
-    """Keeps a picture for a session, in the place of the session's oldest one where it has many.
+def keep(session: SessionBase, pictures: Sequence[Upload | tuple[Picture, bool]]) -> list[Upload]:
+    """Keeps the pictures of a request, all or none, in the place of the session's oldest where it has many.
 
     Args:
-        session: Which may see it.
-        picture: What came through the door.
-        sample: Whether it is one of the portal's own.
+        session: Which may see them.
+        pictures: What came through the door, each with whether it is one of the portal's own samples; or
+            what the session has already, which stays.
 
     Returns:
-        The record.
+        The records, in the same order.
 
     Raises:
-        NoRoom: So much is kept already; then this is not.
-        OSError: It cannot be written; then nothing is kept.
+        NoRoom: So much is kept already; then none is, and no older one goes.
+        OSError: One cannot be written; the same.
     """
+    found: list[Upload] = []
+    new: list[tuple[Upload, Picture]] = []
+    try:
+        for each in pictures:
+            if not isinstance(each, Upload):
+                picture, sample = each
+                each = _record(session, picture, sample)
+                new.append((each, picture))
+            found.append(each)
+        old = _in_excess(session, found) if new else []
+        # Counted with the new ones: of processes that keep some at the same moment, none may find room that
+        # is another's.
+        if new and bytes_of_all(Upload) - sum(each.size for each in old) > settings.UPLOADS_BYTES:
+            raise NoRoom
+        for upload, picture in new:
+            _write(_file(upload.id), picture.jpeg)
+    except BaseException:
+        # Where the disk is full, half a picture is none.
+        for upload, _ in new:
+            remove(upload)
+        raise
+    for upload in old:
+        remove(upload)
+    return found
+
+
+def _record(session: SessionBase, picture: Picture, sample: bool) -> Upload:
     key = _key(session)
     if key is None or not session.exists(key):
         # A key that was not made here may be one that others know.
         session.create()
-    upload = Upload.objects.create(
+    return Upload.objects.create(
         session=session.session_key,
         width=picture.width,
         height=picture.height,
         size=_BLOCK * ceil(len(picture.jpeg) / _BLOCK),
         sample=sample,
     )
-    # Counted with it: of processes that keep one at the same moment, none may find room that is another's.
-    if bytes_of_all(Upload) > settings.UPLOADS_BYTES:
-        upload.delete()
-        raise NoRoom
-    try:
-        _write(_file(upload.id), picture.jpeg)
-    except OSError:
-        # The disk is full: half a picture is none.
-        remove(upload)
-        raise
-    for old in Upload.objects.filter(session=session.session_key).order_by("-created")[
-        settings.SESSION_UPLOADS :
-    ]:
-        remove(old)
-    return upload
+
+
+def _in_excess(session: SessionBase, used: Sequence[Upload]) -> list[Upload]:
+    """Returns the oldest pictures of a session, above what it may keep; none that its request uses."""
+    ids = {upload.id for upload in used}
+    others = Upload.objects.filter(session=session.session_key).exclude(id__in=ids).order_by("-created")
+    return list(others[max(0, settings.SESSION_UPLOADS - len(ids)) :])
 
 
 def _write(file: Path, content: bytes) -> None:

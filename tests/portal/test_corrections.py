@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import stat
 import threading
 import uuid
@@ -415,8 +416,6 @@ def test_the_last_one_that_is_taken_back_leaves_no_file(client, served, name):
 
 
 def test_a_receipt_tells_that_the_operator_removed_the_span(client, served):
-    import shutil
-
     place = kept(client, result_of(client, "age", image=encoded(ONE))["age"], age=40, gender="male")
     shutil.rmtree(served.DATA / "corrections" / "age")
     assert "were removed" in client.get(place).content.decode()
@@ -749,8 +748,6 @@ def test_the_record_of_files_that_cannot_be_removed_stays(client, served, monkey
 
 
 def test_what_an_operator_removed_is_counted_no_more(client, served):
-    import shutil
-
     form = result_of(client, "emotion", image=encoded(ONE))["emotion"]
     kept(client, form, emotion="sad")
     other = kept(client, result_of(client, "gender", image=encoded(DARK))["gender"], gender="male")
@@ -765,13 +762,18 @@ def test_what_an_operator_removed_is_counted_no_more(client, served):
 
 
 @pytest.mark.django_db(transaction=True)  # the command closes old connections
-def test_the_purge_forgets_what_an_operator_removed(client, served):
-    import shutil
-
-    kept(client, result_of(client, "emotion", image=encoded(ONE))["emotion"], emotion="sad")
-    shutil.rmtree(served.DATA / "corrections" / "emotion")
+def test_the_purge_forgets_no_correction(client, served):
+    """A shared folder may be away for a while, and something be kept in its place meanwhile."""
+    place = kept(client, result_of(client, "emotion", image=encoded(ONE))["emotion"], emotion="sad")
+    root = served.DATA / "corrections"
+    root.rename(served.DATA / "elsewhere")
+    kept(client, result_of(client, "gender", image=encoded(DARK))["gender"], gender="male")
     call_command("purge_uploads", stdout=io.StringIO())
-    assert not Correction.objects.exists()
+    root.rename(served.DATA / "mount point")
+    (served.DATA / "elsewhere").rename(root)
+    assert client.get(place).status_code == 200
+    assert client.post(f"{place}withdraw/").status_code == 303
+    assert files(served) == []
 
 
 def test_switched_off(client, served):
@@ -832,6 +834,25 @@ def test_the_command_lists_what_there_is(client, served, capsys):
     assert re.search(rf"emotion +2  {re.escape(str(span))}\n", told)
     assert re.search(r"age +1 ", told)
     assert f"hexaface run emotion --data DIR --data {root / 'emotion'} --set data.spans=1" in told
+
+
+def test_the_command_forgets_what_an_operator_removed(client, served, capsys):
+    kept(client, result_of(client, "emotion", image=encoded(ONE))["emotion"], emotion="sad")
+    other = kept(client, result_of(client, "gender", image=encoded(DARK))["gender"], gender="male")
+    shutil.rmtree(served.DATA / "corrections" / "emotion")
+    call_command("corrections")
+    assert Correction.objects.count() == 2
+    call_command("corrections", "--forget-removed")
+    assert "1 corrections forgotten" in capsys.readouterr().out
+    assert [str(each.id) for each in Correction.objects.all()] == [other.split("/")[2]]
+
+
+def test_the_command_tells_that_others_change_the_spans(served, monkeypatch):
+    with keeping.spans().changing():
+        changing = Spans.changing
+        monkeypatch.setattr(Spans, "changing", lambda each: changing(each, 0.0))
+        with pytest.raises(CommandError, match="others are changing them"):
+            call_command("corrections", "--forget-removed")
 
 
 def test_help_tells_of_the_command(capsys):

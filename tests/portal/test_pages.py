@@ -2,6 +2,7 @@ import base64
 import html
 import io
 import re
+import uuid
 
 import pytest
 from django.test import Client
@@ -207,6 +208,26 @@ def test_one_picture_of_a_pair_can_be_replaced(client, served):
     assert new.split("/")[2] == first
     assert new.split("/")[3] != second
     assert "Two different people" in client.get(new).content.decode()
+
+
+@pytest.mark.parametrize(("again", "bad"), [("first", "second"), ("second", "first")])
+def test_after_an_error_the_form_still_has_the_picture_that_was_kept(client, portal, again, bad):
+    upload = send(client, "gender", image=encoded(ONE))["Location"].split("/")[2]
+    form = {f"{again}-kept": upload}
+    for wrong in ({bad: io.BytesIO(b"text")}, {}, {f"{bad}-kept": str(uuid.uuid4())}):
+        answer = client.post("/verification/", {**form, **wrong})
+        assert answer.status_code == 400
+        assert kept_in_form(answer.content.decode()) == form
+    stranger = Client().post("/verification/", {**form, bad: io.BytesIO(b"text")})
+    assert kept_in_form(stranger.content.decode()) == {}
+
+
+def test_a_picture_that_was_to_be_replaced_does_not_come_back_with_an_error(client, portal):
+    form = {"image-kept": send(client, "gender", image=encoded(ONE))["Location"].split("/")[2]}
+    for new in ({"image": io.BytesIO(b"text")}, {"image-sample": "nobody"}):
+        answer = client.post("/gender/", {**form, **new})
+        assert answer.status_code == 400
+        assert kept_in_form(answer.content.decode()) == {}
 
 
 @pytest.mark.parametrize("whose", ["stranger's", "forgotten", "none"])

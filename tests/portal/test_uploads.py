@@ -1,6 +1,7 @@
 """Pictures that are kept: for whom, for how long, and what deletes them."""
 
 import io
+import os
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +36,7 @@ def files(portal) -> list[str]:
 @pytest.mark.django_db(transaction=True)  # the command closes old connections
 def test_a_picture_whose_time_is_over_is_not_found_and_then_deleted(portal, capsys):
     session, picture = SessionStore(), receive(encoded())
-    old, new = uploads.keep(session, picture), uploads.keep(session, picture)
+    old, new = uploads.keep(session, [(picture, False)] * 2)
     Upload.objects.filter(id=old.id).update(created=timezone.now() - timedelta(minutes=61))
     with pytest.raises(uploads.NoUpload):
         uploads.find(session, old.id)
@@ -48,11 +49,11 @@ def test_a_picture_whose_time_is_over_is_not_found_and_then_deleted(portal, caps
 
 def test_a_picture_that_comes_while_others_are_deleted_stays(portal, monkeypatch):
     session, picture = SessionStore(), receive(encoded())
-    uploads.keep(session, picture)
+    uploads.keep(session, [(picture, False)])
     listed = Path.iterdir
 
     def while_listing(folder):
-        uploads.keep(session, picture)
+        uploads.keep(session, [(picture, False)])
         return listed(folder)
 
     monkeypatch.setattr(Path, "iterdir", while_listing)
@@ -62,7 +63,7 @@ def test_a_picture_that_comes_while_others_are_deleted_stays(portal, monkeypatch
 
 
 def test_a_file_that_no_record_names_is_deleted(portal):
-    upload = uploads.keep(SessionStore(), receive(encoded()))
+    [upload] = uploads.keep(SessionStore(), [(receive(encoded()), False)])
     upload.delete()
     assert uploads.purge() == 1
     assert files(portal) == []
@@ -71,8 +72,19 @@ def test_a_file_that_no_record_names_is_deleted(portal):
 def test_a_session_keeps_so_many(portal):
     portal.SESSION_UPLOADS = 2
     session, picture = SessionStore(), receive(encoded())
-    kept = [uploads.keep(session, picture) for _ in range(3)]
+    kept = [uploads.keep(session, [(picture, False)])[0] for _ in range(3)]
     assert files(portal) == sorted(str(upload.id) for upload in kept[1:])
+
+
+@pytest.mark.parametrize(("again", "other"), [("first", "second"), ("second", "first")])
+def test_a_picture_that_a_request_uses_is_not_the_one_that_goes(client, portal, again, other):
+    portal.SESSION_UPLOADS = 2
+    oldest, newer = (send(client, "detection", "image")["Location"].split("/")[2] for _ in range(2))
+    new = {f"{again}-kept": oldest, other: io.BytesIO(encoded())}
+    used = client.post("/verification/", new)["Location"].split("/")[2:4]
+    assert oldest in used
+    assert files(portal) == sorted(used)
+    assert newer not in used
 
 
 # ---- room for all of them
@@ -115,6 +127,39 @@ def test_a_script_is_told_that_there_is_no_room(room_for):
     # To send it again, since nothing was kept that another page could show.
     assert 'class="button retry"' in page
     assert 'data-status="507"' in page
+
+
+@pytest.mark.parametrize("fields", [["image"], ["first", "second"]])
+def test_what_a_session_loses_for_its_new_pictures_makes_room(client, portal, room_for, fields):
+    room_for(2)
+    portal.SESSION_UPLOADS = 2
+    before = [send(client, "detection", "image")["Location"].split("/")[2] for _ in range(2)]
+    name = "verification" if fields[1:] else "detection"
+    # What is another session's makes none.
+    assert send(Client(), name, *fields).status_code == 507
+    assert files(portal) == sorted(before)
+    used = send(client, name, *fields)["Location"].split("/")[2:-1]
+    assert files(portal) == sorted([*before[len(fields) :], *used])
+    assert Upload.objects.count() == 2
+
+
+def test_who_is_refused_loses_nothing(client, portal, room_for, monkeypatch):
+    portal.SESSION_UPLOADS = 2
+    for _ in range(2):
+        send(client, "detection", "image")
+    before = files(portal)
+    room_for(1)
+    assert send(client, "detection", "image").status_code == 507
+    assert files(portal) == before
+    # What is here already needs no room.
+    pair = dict(zip(("first-kept", "second-kept"), before, strict=True))
+    assert client.post("/verification/", pair).status_code == 302
+    room_for(2)
+    monkeypatch.setattr(uploads, "_write", lambda *_: os.fsync(-1))
+    client.raise_request_exception = False
+    assert send(client, "detection", "image").status_code == 500
+    assert files(portal) == before
+    assert Upload.objects.count() == 2
 
 
 def test_of_two_pictures_both_are_kept_or_none(portal, room_for):
@@ -163,7 +208,7 @@ def _send_and_close() -> int:
 
 
 def test_a_tiny_picture_counts_for_what_it_takes_on_the_disk(portal):
-    upload = uploads.keep(SessionStore(), receive(encoded(size=(16, 16))))
+    [upload] = uploads.keep(SessionStore(), [(receive(encoded(size=(16, 16))), False)])
     assert len(uploads.read(upload)) < 1000
     assert upload.size == 4096
 

@@ -114,19 +114,28 @@ def is_there(correction: Correction) -> bool:
         return True
 
 
-def forget_removed() -> None:
+def forget_removed() -> int:
     """Forgets corrections whose files an operator removed, so that they are not counted any more.
+
+    Never by itself: files on a shared folder that is away for a while are not to be told from removed ones,
+    and without its record nobody can take a correction back.
+
+    Returns:
+        How many were forgotten.
 
     Raises:
         OSError: Others keep the spans for too long.
     """
     if not spans().were_changed():
-        return
+        return 0
+    gone = 0
     with spans().changing() as changes:
         # Under the lock: a correction has its record before its files.
         for each in Correction.objects.all():
             if not changes.has_files(each.task, each.span, each.name, each.label):
                 each.delete()
+                gone += 1
+    return gone
 
 
 def forget_givers() -> None:

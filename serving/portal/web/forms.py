@@ -1,8 +1,9 @@
 """What people send: pictures, of the machine, of the camera or of the samples; and what faces to draw."""
 
+import contextlib
 import secrets
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from django import forms
 from django.http import HttpRequest
@@ -46,30 +47,37 @@ def take_pictures(request: HttpRequest, fields: Mapping[str, str]) -> list[Uploa
     with stages.timed(request, "decoding"):
         pictures = [_receive(request, field, what) for field, what in fields.items()]
     with stages.timed(request, "keeping"):
-        return _keep(request, pictures)
+        return uploads.keep(request.session, pictures)
 
 
-def _keep(request: HttpRequest, pictures: Sequence[Upload | tuple[Picture, bool]]) -> list[Upload]:
-    found, new = [], []
-    try:
-        for each in pictures:
-            if not isinstance(each, Upload):
-                picture, sample = each
-                each = uploads.keep(request.session, picture, sample=sample)
-                new.append(each)
-            found.append(each)
-    except BaseException:
-        for upload in new:
-            uploads.remove(upload)
-        raise
+def kept_pictures(request: HttpRequest, fields: Iterable[str]) -> dict[str, Upload]:
+    """Returns the pictures of a form that the session has sent before, by the names of their fields.
+
+    Args:
+        request: As for `take_pictures`.
+        fields: Which to look at; those with a file or a sample, or whose picture is gone, have none.
+    """
+    found = {}
+    for field in fields:
+        kept = _kept_id(request, field)
+        if kept:
+            with contextlib.suppress(FormError):
+                found[field] = _find(request, field, kept)
     return found
+
+
+def _kept_id(request: HttpRequest, field: str) -> str:
+    """Returns what a field says is kept; empty where a file or a sample is in its place."""
+    if field in request.FILES or request.POST.get(f"{field}-sample"):
+        return ""
+    return request.POST.get(f"{field}-kept", "")
 
 
 def _receive(request: HttpRequest, field: str, what: str) -> Upload | tuple[Picture, bool]:
     """Returns the picture of a field, kept or new; of a new one also whether it is a sample."""
-    sample, kept = (request.POST.get(f"{field}-{way}", "") for way in ("sample", "kept"))
+    sample, kept = request.POST.get(f"{field}-sample", ""), _kept_id(request, field)
     file = request.FILES.get(field)
-    if file is None and not sample and kept:
+    if kept:
         return _find(request, field, kept)
     if file is None and not sample:
         raise FormError(f"Please choose {what} first.", field)

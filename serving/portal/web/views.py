@@ -23,8 +23,10 @@ from serving.portal.models import Upload
 from serving.portal.throttling import View, asking_throttled, throttled
 from serving.portal.web import errors, presenting
 from serving.portal.web.applications import BY_NAME, SYNTHESIS, VERIFICATION, Application
-from serving.portal.web.forms import FormError, SynthesisForm, take_pictures
+from serving.portal.web.forms import FormError, SynthesisForm, kept_pictures, take_pictures
 
+_PICTURE = {"image": "a picture"}
+_PAIR = {"first": "the first picture", "second": "the second picture"}
 _log = logging.getLogger("portal.models")
 
 
@@ -64,9 +66,9 @@ def application(request: HttpRequest, name: str) -> HttpResponse:
     if request.method != "POST":
         return _form(request, chosen)
     try:
-        [upload] = take_pictures(request, {"image": "a picture"})
+        [upload] = take_pictures(request, _PICTURE)
     except FormError as error:
-        return _refused(request, chosen, error)
+        return _refused(request, chosen, error, sent=kept_pictures(request, _PICTURE))
     except uploads.NoRoom:
         return _no_room(request)
     return HttpResponseRedirect(reverse(f"{name}-result", args=[upload.id]))
@@ -82,7 +84,8 @@ def result(request: HttpRequest, name: str, upload_id: uuid.UUID) -> HttpRespons
     assessment = assessor().assess(_opened(request, upload), chosen.tasks)
     stages.add(request, assessment.report.milliseconds)
     with stages.timed(request, "rendering"):
-        return _answer(request, chosen, presenting.of_assessment(assessment, upload, chosen))
+        context = presenting.of_assessment(assessment, upload, chosen)
+        return _answer(request, chosen, {**context, "sent": {"image": upload}})
 
 
 @never_cache
@@ -94,9 +97,9 @@ def verification(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _form(request, VERIFICATION)
     try:
-        first, second = take_pictures(request, {"first": "the first picture", "second": "the second picture"})
+        first, second = take_pictures(request, _PAIR)
     except FormError as error:
-        return _refused(request, VERIFICATION, error)
+        return _refused(request, VERIFICATION, error, sent=kept_pictures(request, _PAIR))
     except uploads.NoRoom:
         return _no_room(request)
     return HttpResponseRedirect(reverse("verification-result", args=[first.id, second.id]))
@@ -112,7 +115,8 @@ def verification_result(request: HttpRequest, first_id: uuid.UUID, second_id: uu
     comparison = assessor().compare(*_opened(request, first, second), largest=True)
     stages.add(request, comparison.report.milliseconds)
     with stages.timed(request, "rendering"):
-        return _answer(request, VERIFICATION, presenting.of_comparison(comparison, first, second))
+        context = presenting.of_comparison(comparison, first, second)
+        return _answer(request, VERIFICATION, {**context, "sent": {"first": first, "second": second}})
 
 
 @never_cache
@@ -126,7 +130,7 @@ def synthesis(request: HttpRequest) -> HttpResponse:
     form = SynthesisForm(request.GET)
     if not form.is_valid():
         field, messages = next(iter(form.errors.items()))
-        return _refused(request, SYNTHESIS, FormError(messages[0], field), form)
+        return _refused(request, SYNTHESIS, FormError(messages[0], field), form=form)
     if not request.GET.get("seed"):
         # So that the address of the page, kept, shows the same faces again.
         query = f"?count={form.cleaned_data['count']}&seed={form.cleaned_data['seed']}"
@@ -199,15 +203,13 @@ def _form(request: HttpRequest, chosen: Application, **context: Any) -> HttpResp
     return render(request, f"portal/{_page(chosen)}.html", {"application": chosen, **context})
 
 
-def _refused(
-    request: HttpRequest, chosen: Application, error: FormError, form: SynthesisForm | None = None
-) -> HttpResponse:
-    """Shows the form again, with what is wrong; for scripts, the message alone."""
+def _refused(request: HttpRequest, chosen: Application, error: FormError, **context: Any) -> HttpResponse:
+    """Shows the form again, with what is wrong and what it has already; for scripts, the message alone."""
     if errors.is_fragment(request):
         response = errors.tell(request, 400, "bad_image", "That could not be used", str(error))
         response["X-Error-Field"] = error.field
         return response
-    context = {"application": chosen, "error": str(error), "error_field": error.field, "form": form}
+    context = {"application": chosen, "error": str(error), "error_field": error.field, **context}
     return render(request, f"portal/{_page(chosen)}.html", context, status=400)
 
 

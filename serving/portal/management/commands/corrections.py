@@ -3,7 +3,7 @@
 import shlex
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from serving.portal.corrections import keeping
 from serving.portal.corrections.indexes import BadIndex
@@ -11,15 +11,37 @@ from serving.portal.corrections.published import LAYOUTS
 
 
 class Command(BaseCommand):
-    """`hexaface-portal corrections`."""
+    """`hexaface-portal corrections [--forget-removed]`."""
 
     help = (
         "List how many corrections there are for each task and day, in which folders, and the option of "
         "`hexaface run` that reads them."
     )
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Adds the option."""
+        parser.add_argument(
+            "--forget-removed",
+            action="store_true",
+            help="Forget corrections whose files you removed. Only while their folder is mounted: what is "
+            "forgotten cannot be taken back by those who gave it.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
-        """Lists."""
+        """Lists, or forgets."""
+        if options["forget_removed"]:
+            self._forget()
+        else:
+            self._list()
+
+    def _forget(self) -> None:
+        try:
+            gone = keeping.forget_removed()
+        except OSError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"{gone} corrections forgotten")
+
+    def _list(self) -> None:
         spans = keeping.spans()
         try:
             found = {task: spans.counts(task) for task in LAYOUTS}

@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     help = (
         "Delete uploaded pictures whose time is over, sessions that have ended, counts of old requests, and "
-        "records of corrections whose files were removed."
+        "who gave the corrections of other days."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,7 +34,6 @@ class Command(BaseCommand):
                 SessionStore.clear_expired()
                 throttling.forget_idle()
                 keeping.forget_givers()
-                keeping.forget_removed()
             except (DatabaseError, OSError) as error:
                 if not options["every"]:
                     raise
