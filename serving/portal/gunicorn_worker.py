@@ -6,7 +6,7 @@ from typing import Any
 
 from gunicorn import util
 from gunicorn.http import errors
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 _LINGER_SECONDS = 3.0
 _LINGER_BYTES = 1 << 30
@@ -18,6 +18,13 @@ _STATUSES = {
     errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
     errors.ConfigurationProblem: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+# What can be wrong with a body in chunks, or with the headers that may follow it.
+_UNREADABLE = (
+    errors.InvalidChunkSize,
+    errors.InvalidChunkExtension,
+    errors.ChunkMissingTerminator,
+    errors.ParseException,
+)
 
 
 class Worker(ThreadWorker):
@@ -31,11 +38,15 @@ class Worker(ThreadWorker):
 
     def handle(self, conn: Any) -> Any:
         """Serves a request; what is returned tells whether the connection stays open."""
-        stays = super().handle(conn)
-        if stays is False:
+        # Browsers open connections ahead. The loop waits for a first byte, and ends those at a stop that sent
+        # none; gunicorn would wait five seconds in a thread before.
+        silent = not conn.initialized and not conn.wait_for_data(0.0)
+        stays = _DEFER if silent else super().handle(conn)
+        if stays is False or not self.alive:
             util.close_graceful(conn.sock, _LINGER_SECONDS, _LINGER_BYTES)
             # The loop closes it again; where that failed, the connection would be counted down twice.
             conn.close = _is_closed
+            return False
         return stays
 
     def set_accept_enabled(self, enabled: bool) -> None:
@@ -52,12 +63,27 @@ class Worker(ThreadWorker):
         """Answers what cannot be read or served; gunicorn would log the address and a part of the request."""
         if isinstance(exc, errors.ParseException):
             status = _STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
-            self.log.warning("a request cannot be read: %s", type(exc).__name__)
+            self._log_unreadable(exc)
         else:
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             self.log.error("a request failed", exc_info=exc)
         with contextlib.suppress(OSError):
             util.write_error(client, status.value, status.phrase, "")
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        """Reads what the portal left of a body; where it cannot be read, the connection ends.
+
+        The request is answered. Gunicorn would log a part of the body, or send a second answer.
+        """
+        try:
+            return bool(super()._keepalive_after(conn, keepalive))
+        except _UNREADABLE as error:
+            self._log_unreadable(error)
+            return False
+
+    def _log_unreadable(self, error: Exception) -> None:
+        # Its message has a part of the request.
+        self.log.warning("a request cannot be read: %s", type(error).__name__)
 
 
 def _is_closed(graceful: bool = False) -> None:

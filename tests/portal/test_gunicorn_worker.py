@@ -19,7 +19,9 @@ from serving.portal.gunicorn_worker import Worker
 class Counting(Worker):
     def finish_request(self, conn, future):
         super().finish_request(conn, future)
-        print(f"{self.nr_conns} connections", file=sys.stderr, flush=True)
+        # Else it is a connection whose first byte is waited for.
+        if isinstance(future.result(), bool):
+            print(f"{self.nr_conns} connections", file=sys.stderr, flush=True)
 
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/slow":
@@ -92,15 +94,22 @@ def test_connections_are_counted_once(server):
 def test_a_stop_waits_for_running_requests_and_not_for_idle_connections(server):
     for _ in range(4):
         ask(server, close=True).close()
+    silent = [socket.create_connection((server.host, server.port), timeout=60) for _ in range(12)]
+    # Connections are taken in their order: once this one is answered, the silent ones have been taken.
     idle = ask(server)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(ask, server, "/slow")
         wait_until(lambda: "a slow one has begun" in server.log, 60, lambda: server.log)
         server.process.send_signal(signal.SIGTERM)
         slow.result(60).close()
-    # Gunicorn's own patience, and that of the idle connection's client, are thirty seconds and more.
+    # Gunicorn's own patience, and that of the idle connection's client, are thirty seconds and more; for
+    # each silent connection it would wait two seconds, one after the other.
     server.process.wait(20)
-    idle.close()
+    for connection in (idle, *silent):
+        connection.close()
+
+
+CHUNKED = b"POST /anna.jpg HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -110,13 +119,30 @@ def test_a_stop_waits_for_running_requests_and_not_for_idle_connections(server):
         (b"GET /uploads/anna.jpg NOHTTP\r\nHost: x\r\n\r\n", 400),
         (b"GET /anna.jpg HTTP/1.1\r\nHost: x\r\nX-Anna: " + b"a" * 9000 + b"\r\n\r\n", 431),
         (b"GET /fails/anna.jpg HTTP/1.1\r\nHost: x\r\n\r\n", 500),
+        # These are answered before their bodies are read.
+        (CHUNKED + b"secret-of-anna\r\n", 200),
+        (CHUNKED + b"1;of\ranna\r\nx\r\n", 200),
+        (CHUNKED + b"1\r\nxanna\r\n", 200),
+        (CHUNKED + b"0\r\nanna has no colon\r\n\r\n", 200),
     ],
-    ids=["header", "version", "long header", "error"],
+    ids=[
+        "header",
+        "version",
+        "long header",
+        "error",
+        "chunk size",
+        "chunk extension",
+        "chunk end",
+        "trailer",
+    ],
 )
 def test_the_log_tells_nothing_of_who_sends_what_cannot_be_answered(server, request_, status):
-    assert send(server, request_).startswith(b"HTTP/1.1 %d " % status)
+    answer = send(server, request_)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert answer.count(b"HTTP/1.1") == 1
     wait_until(lambda: counted(server) == [0], 60, lambda: server.log)
     said = [line for line in server.log.splitlines() if "Listening at" not in line]
     assert [line for line in said if "request" in line]
     assert "127.0.0.1" not in "\n".join(said)
     assert "anna" not in "\n".join(said).lower()
+    assert ("Traceback" in server.log) == (status == 500)
