@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from data_validation.errors import InputError
+from serving import generated_faces
 from trainers.face_grid import GAP, face_grid
 
 SOFTWARE = "HexaFace generate"
@@ -70,12 +70,7 @@ def enlarged(face: np.ndarray, scale: int) -> Image.Image:
 
 def as_png(picture: Image.Image, note: str) -> bytes:
     """Encodes a picture, with a note of what made it."""
-    text = PngInfo()
-    text.add_text("Software", SOFTWARE)
-    text.add_text("Description", note)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", pnginfo=text)
-    return buffer.getvalue()
+    return generated_faces.as_png(picture, SOFTWARE, note)
 
 
 def as_gif(frames: Sequence[Image.Image], note: str) -> bytes:

@@ -16,8 +16,10 @@ from PIL import Image
 from serving import client_results
 from serving.alignment import as_image, crop, cut_from, in_pixels
 from serving.client import Client, Code, Detection, Face, NotFound, ResourceExhausted, ServerError
+from serving.generated_faces import as_png
 from serving.portal.assessment import error_rates
 from serving.portal.assessment.answers import (
+    SOFTWARE,
     Answer,
     Assessment,
     Comparison,
@@ -152,7 +154,8 @@ class Assessor:
                 del report.milliseconds["gender"]
         if genders:
             _note(report, "gender", genders[0].model_version)
-        return Generated(seed, tuple(faces), tuple(genders), report)
+        generated = Generated(seed, tuple(faces), tuple(genders), report)
+        return replace(generated, faces=tuple(_marked(generated)))
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -273,6 +276,11 @@ def _timed(report: Report, stage: str) -> Iterator[None]:
         yield
     finally:
         report.milliseconds[stage] = 1000.0 * (time.perf_counter() - started)
+
+
+def _marked(generated: Generated) -> Iterator[bytes]:
+    for face in generated.faces:
+        yield as_png(Image.open(io.BytesIO(face)), SOFTWARE, generated.note)
 
 
 def _as_png(image: Image.Image) -> bytes:

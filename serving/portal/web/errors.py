@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from serving.client import ResourceExhausted, ServerError
+from serving.client import NotFound, ResourceExhausted, ServerError
 from serving.portal.assessment.pictures import too_large as too_large_text
 from serving.portal.web.wording import counted
 
@@ -17,6 +17,10 @@ _BUSY = "Too much is being asked right now. Please try again in a moment."
 _DOWN = "The models do not answer right now. Please try again in a moment."
 _DOWN_KEPT = "The models do not answer right now. Your picture is kept; please try again in a moment."
 _DOWN_API = "The models do not answer right now. Please send the request again in a moment."
+_MISSING = (
+    "There is no {model} model here. If it does not come soon, those who run this portal can make one "
+    "(hexaface run {model}) and start the portal again."
+)
 
 
 def tell(
@@ -56,6 +60,9 @@ def unavailable(request: HttpRequest, error: ServerError) -> HttpResponse:
     """Tells that a model did not answer; what it said is for the log."""
     down = _DOWN_API if is_api(request) else _DOWN_KEPT if _of_picture(request) else _DOWN
     message = _BUSY if isinstance(error, ResourceExhausted) else down
+    if isinstance(error, NotFound):
+        # Also for a moment while a model is loaded for the first time.
+        message = _MISSING.format(model=error.model)
     response = tell(request, 503, "model_unavailable", "The models do not answer", message)
     response["Retry-After"] = str(RETRY_SECONDS)
     return response

@@ -4,14 +4,15 @@ import base64
 import io
 import math
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from PIL import Image
 
 from serving.client import AgeEstimate, Classification, Verification
+from serving.generated_faces import as_png
 from serving.portal.assessment.answers import (
+    SOFTWARE,
     Assessment,
     Comparison,
     FoundFace,
@@ -110,18 +111,16 @@ def of_generated(generated: Generated) -> dict[str, Any]:
     }
 
 
-def sheet(faces: Sequence[bytes]) -> bytes:
+def sheet(generated: Generated) -> bytes:
     """Returns generated faces side by side, as nearly square as can be, in one PNG."""
-    images = [Image.open(io.BytesIO(png)).convert("RGB") for png in faces]
+    images = [Image.open(io.BytesIO(png)).convert("RGB") for png in generated.faces]
     width, height = images[0].size
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     page = Image.new("RGB", (columns * width, rows * height), "white")
     for index, image in enumerate(images):
         page.paste(image, ((index % columns) * width, (index // columns) * height))
-    buffer = io.BytesIO()
-    page.save(buffer, "PNG")
-    return buffer.getvalue()
+    return as_png(page, SOFTWARE, generated.note)
 
 
 def data_address(png: bytes) -> str:

@@ -31,7 +31,7 @@ class Sample:
 SAMPLES = (
     Sample("group", "Four drawn people before a wall with a window"),
     Sample("pair", "A drawn man who smiles and a drawn woman who looks sad"),
-    Sample("ann-1", "A drawn woman with her hair in a bun, looking calm"),
+    Sample("ann-1", "A drawn woman with long dark hair, looking calm"),
     Sample("ann-2", "The same drawn woman at another time, smiling"),
     Sample("bob", "A drawn man of middle age, looking angry"),
     Sample("room", "A drawn room with a lamp and a table, without people"),

@@ -152,7 +152,7 @@ def synthesis_sheet(request: HttpRequest) -> HttpResponse:
     seed, count = form.cleaned_data["seed"], form.cleaned_data["count"]
     number = _number(request.GET.get("face", ""), count) if "face" in request.GET else None
     generated = assessor().generate(seed, count)
-    content = presenting.sheet(generated.faces) if number is None else generated.faces[number - 1]
+    content = presenting.sheet(generated) if number is None else generated.faces[number - 1]
     name = f"faces-{seed}-{count}.png" if number is None else f"face-{seed}-{number}.png"
     response = HttpResponse(content, content_type="image/png")
     response["Content-Disposition"] = f'attachment; filename="{name}"'
