@@ -226,6 +226,28 @@ def test_answers_end_and_failures_are_asked_again(monkeypatch):
     assert question.ask().result(60) == 3
 
 
+def test_old_figures_stay_until_new_ones_are_here(served, forgetful, store, monkeypatch):
+    versions = [_version("emotion")]
+    wait_until(lambda: forgetful.find(store[0], versions).figures, 180)
+    old = forgetful.find(store[0], versions).figures
+    question = forgetful._question(store[0], (("emotion", VERSION, ("emotion",)),))
+    assert question.latest
+    # Its time is over, and MLflow takes its time, and then is dead.
+    go = threading.Event()
+
+    def dead(*asked: object) -> None:
+        go.wait(120)
+        raise OSError
+
+    monkeypatch.setattr(forgetful, "_ask", dead)
+    question._until = 0.0
+    answer = forgetful.find(store[0], versions)
+    assert (answer.figures, answer.problem, answer.waiting) == (old, "", False)
+    go.set()
+    wait_until(lambda: forgetful.find(store[0], versions).problem, 60)
+    assert forgetful.find(store[0], versions) == forgetful.Answer(old, "MLflow does not answer.")
+
+
 def test_a_failure_is_there_for_who_did_not_wait(monkeypatch):
     asked, now = [], [100.0]
     monkeypatch.setattr(asking, "time", SimpleNamespace(monotonic=lambda: now[0]))

@@ -10,7 +10,11 @@ T = TypeVar("T")
 
 
 class Question(Generic[T]):
-    """A question that is asked by one thread at a time: who asks it meanwhile waits for the same answer."""
+    """A question that is asked by one thread at a time: who asks it meanwhile waits for the same answer.
+
+    Attributes:
+        latest: The last good answer, however old; None before there was one.
+    """
 
     def __init__(self, ask: Callable[[], T], keep_seconds: float = 0.0, rest_seconds: float = 0.0) -> None:
         """Prepares the question.
@@ -20,6 +24,7 @@ class Question(Generic[T]):
             keep_seconds: How long an answer is good.
             rest_seconds: How long after a failure nothing is asked, so that who did not wait learns of it.
         """
+        self.latest: T | None = None
         self._ask = ask
         self._keep_seconds = keep_seconds
         self._rest_seconds = rest_seconds
@@ -51,4 +56,5 @@ class Question(Generic[T]):
             answer.set_exception(error)
         else:
             self._until = time.monotonic() + self._keep_seconds
+            self.latest = found
             answer.set_result(found)

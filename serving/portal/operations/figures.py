@@ -57,7 +57,7 @@ class Answer:
 
     Attributes:
         figures: By model and version.
-        problem: Why there are none, a sentence for people; empty if it answered.
+        problem: Why there are none or old ones, a sentence for people; empty if it answered.
         waiting: Whether they are being read, and are here for who asks again in some seconds.
     """
 
@@ -81,12 +81,15 @@ def find(uri: str, versions: Iterable[Version]) -> Answer:
     # MLflow would make one.
     if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
         return Answer({}, "There is no MLflow store in this workspace.")
-    answer = _question(uri, asked).ask()
+    question = _question(uri, asked)
+    answer = question.ask()
+    # Older ones are better than none, while new ones are read and where MLflow is gone.
+    found: dict[tuple[str, int | None], Figures] = {
+        (each.model, each.version): each for each in question.latest or ()
+    }
     if not answer.done():
-        return Answer({}, waiting=True)
-    if answer.exception() is not None:
-        return Answer({}, "MLflow does not answer.")
-    return Answer({(each.model, each.version): each for each in answer.result()})
+        return Answer(found, waiting=question.latest is None)
+    return Answer(found, "MLflow does not answer." if answer.exception() else "")
 
 
 @functools.lru_cache(maxsize=8)
