@@ -174,10 +174,10 @@ def gender_model(workspace: Workspace) -> PushedModel:
     source = "sample" if workspace.demo else "real"
     pushed = find_pushed(Workspace(workspace.home), _GENDER, source=source)
     if pushed is None:
-        data = "" if workspace.demo else " --data DIR"
+        data, kind = ("", "of drawn faces") if workspace.demo else (" --data DIR", "of real data")
         raise InputError(
-            f"{workspace.root}: no {_GENDER} model has been pushed, and the study asks it about faces; run "
-            f"`hexaface run {_GENDER}{data}` first"
+            f"{workspace.root}: no {_GENDER} model {kind} has been pushed, and the study asks it about "
+            f"faces; run `hexaface run {_GENDER}{data}` first"
         )
     return pushed
 

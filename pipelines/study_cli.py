@@ -94,9 +94,12 @@ def imbalance(
     place = Workspace.at(workspace)
     if not data:
         place = place.for_samples()
-    from pipelines import imbalance_report, imbalance_study
+    from pipelines import imbalance_report, imbalance_study, sources
     from pipelines.classifier import Classifier
 
+    if data:
+        # What is misspelt is told before a model is missed.
+        sources.check(tuple(data), get_task(_TASK), values.data)
     classifier = Classifier(imbalance_study.gender_model(place), "gender")
     folders = tuple(data) if data else (sample_folder(get_task(_TASK), place, console),)
     size = _size(folders, values, balances)
@@ -143,10 +146,8 @@ def _size(folders: Sequence[Path], values: "SynthesisSettings", balances: Sequen
         InputError: The data cannot be read, or are too few.
     """
     from components.readers.catalog import select_spans
-    from pipelines import sources
     from pipelines.imbalance_study import FEMALE, MALE, common_size
 
-    sources.check(folders, get_task(_TASK), values.data)
     places = [place for folder in folders for place in select_spans(folder, values.data.spans)[0]]
     genders = {place: _genders(place) for place in places}
     most = values.data.max_images

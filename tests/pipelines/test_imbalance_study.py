@@ -342,8 +342,8 @@ def test_the_gender_model_knows_such_faces(tmp_path: Path, saved_gender: Path) -
         (("--real", "0"), "--real 0: expected 1 to 100000"),
         (("--set", "data.balance.male=0.5"), "data.balance.male: expected none, since the study sets it"),
         (("--set", "train.epoch=1"), "unknown setting train.epoch"),
-        ((), "no gender model has been pushed, and the study asks it about faces; run `hexaface run gender`"),
-        (("--data", "DIR"), "run `hexaface run gender --data DIR` first"),
+        ((), "no gender model of drawn faces has been pushed, and the study asks it about faces; run "),
+        (("--data", "DIR"), "DIR: expected a data folder, found nothing"),
     ],
 )
 def test_wrong_words(hexaface: Callable, arguments: tuple[str, ...], words: str) -> None:
@@ -368,6 +368,12 @@ def write_celeba(folder: Path, men: int, women: int, attributes: bool = True) ->
     if attributes:
         (folder / "list_attr_celeba.txt").write_text("\n".join([str(len(names)), "Male", *lines, ""]))
     return folder
+
+
+def test_faces_of_real_data_are_asked_of_a_model_of_real_data(hexaface: Callable, tmp_path: Path) -> None:
+    folder = write_celeba(tmp_path / "data", 3, 3)
+    answer = hexaface("study", "imbalance", "--data", folder)
+    assert_refused(answer, "no gender model of real data has been pushed", "`hexaface run gender --data DIR`")
 
 
 def test_data_without_attributes(hexaface: Callable, workspace: Workspace, tmp_path: Path) -> None:
