@@ -139,11 +139,12 @@ def test_figures_come_to_a_page_that_is_open(models, workspace, store, tmp_path,
         try:
             browser.get(f"{portal.url}/status/")
             table = find(browser, "table.status")
-            assert "accuracy" not in table.text
             if scripts:
-                wait_until(lambda: "accuracy 0.625" in table.text, 90)
+                wait_until(lambda: "accuracy 0.625" in table.text, 180)
             else:
-                wait_until(lambda: _looked_again(browser), 90)
+                # Where scripts run, a busy machine may look too late to see that; they tell that it was so.
+                assert "accuracy" not in table.text
+                wait_until(lambda: _looked_again(browser), 180)
                 table = find(browser, "table.status")
                 assert "accuracy 0.625" in table.text
             assert runs["age"][1][:8] in table.text
